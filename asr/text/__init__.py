@@ -1,0 +1,1 @@
+"""Text side of recognition: normalisers that make transcripts comparable."""

@@ -1,0 +1,1 @@
+"""Whisper: weights, the model, and decoding of our own."""

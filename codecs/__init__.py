@@ -1,0 +1,1 @@
+"""Neural audio codecs (imported as `echoic.codecs`; the standard library keeps `codecs`)."""

@@ -1,0 +1,1 @@
+"""Fused kernels: schema and readable torch reference in Python, one library per device."""

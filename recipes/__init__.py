@@ -1,0 +1,1 @@
+"""Experiments, and the command line that puts the pieces together."""

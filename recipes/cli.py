@@ -1,0 +1,70 @@
+"""The `echoic` command: a table of verbs, each imported from the folder that owns it when called.
+
+Nothing here imports torch, so `echoic --help` answers at once. A folder's `cli.py` has one function
+`register(app)` that adds its verbs to the given Typer app.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Annotated, NamedTuple
+
+import typer
+
+
+class Verb(NamedTuple):
+    """A line of the table: the module whose `register` adds the verb, and its one-line help."""
+
+    module: str
+    help: str
+
+
+VERBS: dict[str, Verb] = {
+    "transcribe": Verb("echoic.asr.cli", "Transcribe recordings, folders or manifests."),
+    "models": Verb("echoic.asr.cli", "List the models that come in the box."),
+    "env": Verb("echoic.recipes.env", "Print versions, devices and what is missing."),
+}
+
+
+def build_app(arguments: Sequence[str]) -> typer.Typer:
+    """Return the app with the called verb in full and the others as lines of the help page."""
+    app = typer.Typer(
+        name="echoic",
+        help="Speech and audio toolkit: recognition, codecs and synthesis.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    called = next((a for a in arguments if not a.startswith("-")), None)
+    module = VERBS[called].module if called in VERBS else None
+    if module is not None:
+        importlib.import_module(module).register(app)
+    for name, verb in VERBS.items():
+        if verb.module != module:
+            app.command(name, help=verb.help)(_placeholder(name))
+    return app
+
+
+def _placeholder(name: str) -> Callable[[], None]:
+    def line_of_help() -> None:
+        raise AssertionError(f"the verb {name!r} is imported before it is called")
+
+    return line_of_help
+
+
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"echoic {version('echoic')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line: exit code 0 all done, 1 something failed, 2 wrong usage."""
+    build_app(sys.argv[1:])()
