@@ -1,0 +1,5 @@
+"""The error of everything that reads or writes Whisper models."""
+
+
+class CheckpointError(ValueError):
+    """A model cannot be found or read; the message is one line that names the remedy."""
