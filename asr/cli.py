@@ -1,0 +1,240 @@
+"""The verbs `transcribe` and `models`.
+
+Nothing here imports torch before a command runs.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from echoic.asr.batch.errors import UsageError
+from echoic.asr.batch.job import WRONG_USAGE, Model, Request, run_job
+from echoic.asr.batch.naming import Shard
+from echoic.asr.batch.subtitles import Layout
+from echoic.asr.source import Source
+
+if TYPE_CHECKING:
+    from echoic.asr.batch.engine import BatchTranscriber
+
+DEFAULT_MODEL = "tiny.en"
+
+# Names that users of the Whisper family type; underscores are read as hyphens as well.
+ALIASES = {
+    "compute-type": "dtype",
+    "initial-prompt": "prompt",
+    "output-format": "format",
+    "skip-existing": "resume",
+}
+
+EPILOG = (
+    "Without -o the text is printed; with -o files appear in DIR, in a tree like the inputs'. "
+    "Exit code: 0 all done, 1 something failed (listed at the end), 2 wrong usage, 130 interrupted."
+)
+
+INPUTS, OUTPUT, DECODING, SUBTITLES, RUNNING = (
+    "Inputs",
+    "Output",
+    "Recognition",
+    "Subtitles",
+    "Running",
+)
+
+
+class Task(StrEnum):
+    """What to write down: what was said, or its English translation."""
+
+    TRANSCRIBE = "transcribe"
+    TRANSLATE = "translate"
+
+
+class DType(StrEnum):
+    """Number type of the weights."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs `transcribe` and `models` to the command line."""
+    settings = {"token_normalize_func": normalize}
+    app.command("transcribe", context_settings=settings, epilog=EPILOG)(transcribe)
+    app.command("models")(models)
+
+
+def normalize(name: str) -> str:
+    """Return our spelling of an option, for `beam_size` or `initial_prompt`."""
+    name = name.replace("_", "-")
+    return ALIASES.get(name, name)
+
+
+def option(help: str, panel: str, *names: str, **settings: Any) -> Any:  # noqa: A002
+    """Return a Typer option in one of the help page's panels."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
+
+
+def transcribe(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT...",
+            help="Files, folders, quoted patterns, manifests (.jsonl), or - for sound on stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    files_from: Annotated[
+        str | None, option("List of inputs, one a line; - reads it from stdin.", INPUTS)
+    ] = None,
+    recursive: Annotated[bool, option("Search folders in folders.", INPUTS)] = False,
+    shard: Annotated[
+        str | None, option("Do part 2 of 8 only, chosen by a hash of the name.", INPUTS)
+    ] = None,
+    output_dir: Annotated[
+        str | None, option("Write files to DIR.", OUTPUT, "--output-dir", "-o", metavar="DIR")
+    ] = None,
+    formats: Annotated[
+        str | None,
+        option(
+            "txt, srt, vtt, tsv, json, several with commas, or all. Files: all; printed: txt.",
+            OUTPUT,
+            "--format",
+            "-f",
+            show_default=False,
+        ),
+    ] = None,
+    json_lines: Annotated[
+        bool, option("Print one JSON object a file on stdout.", OUTPUT, "--json")
+    ] = False,
+    resume: Annotated[
+        bool, option("Skip what is done and unchanged.", OUTPUT, "--resume/--overwrite")
+    ] = True,
+    model: Annotated[
+        str, option("Name in the box, model id or folder.", DECODING, "--model", "-m")
+    ] = DEFAULT_MODEL,
+    language: Annotated[
+        str | None, option("Spoken language, such as en; else it is recognised.", DECODING)
+    ] = None,
+    task: Annotated[Task, option("Write down, or translate to English.", DECODING)] = (
+        Task.TRANSCRIBE
+    ),
+    beam_size: Annotated[int, option("Hypotheses kept; 1 is greedy.", DECODING, min=1)] = 1,
+    prompt: Annotated[
+        str | None, option("Text in the style or with the names to expect.", DECODING)
+    ] = None,
+    hotwords: Annotated[str | None, option("Words to expect.", DECODING)] = None,
+    word_timestamps: Annotated[
+        bool | None, option("Time each word; subtitle options need it.", DECODING)
+    ] = None,
+    vad: Annotated[bool | None, option("Leave out what is not speech.", DECODING)] = None,
+    max_line_width: Annotated[int | None, option("Characters a line.", SUBTITLES, min=1)] = None,
+    max_line_count: Annotated[int | None, option("Lines a subtitle.", SUBTITLES, min=1)] = None,
+    highlight_words: Annotated[
+        bool, option("Underline each word as it is spoken.", SUBTITLES)
+    ] = False,
+    device: Annotated[str, option("auto, cpu, cuda or cuda:1.", RUNNING)] = "auto",
+    dtype: Annotated[DType, option("Number type of the weights.", RUNNING)] = DType.AUTO,
+    batch_size: Annotated[int, option("Windows decoded together.", RUNNING, min=1)] = 8,
+    threads: Annotated[int | None, option("CPU threads.", RUNNING, min=1)] = None,
+    quiet: Annotated[
+        bool, option("Results and errors only.", RUNNING, "--quiet/--no-quiet", "-q")
+    ] = False,
+    fail_fast: Annotated[bool, option("Stop at the first failure.", RUNNING)] = False,
+    debug: Annotated[bool, option("Print where errors come from.", RUNNING)] = False,
+) -> None:
+    """Transcribe recordings, folders or manifests, many at a time."""
+    try:
+        request = Request(
+            inputs=tuple(inputs or ()),
+            files_from=files_from,
+            output_dir=None if output_dir == "-" else output_dir,
+            formats=formats,
+            json_lines=json_lines,
+            layout=Layout(max_line_width, max_line_count, highlight_words),
+            recursive=recursive,
+            shard=Shard.parse(shard) if shard is not None else None,
+            overwrite=not resume,
+            batch_size=batch_size,
+            quiet=quiet,
+            fail_fast=fail_fast,
+            debug=debug,
+        )
+        decoding = {
+            "language": language,
+            "task": task.value,
+            "beam_size": beam_size,
+            "prompt": prompt,
+            "hotwords": hotwords,
+            "word_timestamps": _word_timestamps(word_timestamps, request.layout),
+            "vad": vad,
+        }
+        recogniser = _model(
+            decoding,
+            {"model": model, "dtype": dtype.value},
+            lambda: load_transcriber(model, device=device, dtype=dtype.value, threads=threads),
+        )
+    except UsageError as e:
+        typer.echo(f"echoic: {e}", err=True)
+        raise typer.Exit(WRONG_USAGE) from e
+    raise typer.Exit(run_job(request, recogniser))
+
+
+def models() -> None:
+    """List the models that come in the box."""
+    from echoic.asr.whisper.checkpoint import box_models
+
+    rows = [(m.name, f"{m.num_bytes / 1e6:.1f} MB", m.description) for m in box_models()]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
+    for name, size, description in rows:
+        typer.echo(f"{name:<{widths[0]}}  {size:>{widths[1]}}  {description}")
+    if not rows:
+        typer.echo("echoic: the box is empty; give a model id or a folder with -m", err=True)
+
+
+def load_transcriber(
+    name: str, *, device: str, dtype: str, threads: int | None
+) -> "BatchTranscriber[Any]":
+    """Load a recogniser; this is where torch comes in."""
+    from echoic.asr.transcriber import Transcriber
+
+    return Transcriber.from_pretrained(name, device=device, dtype=dtype, threads=threads)
+
+
+def _word_timestamps(asked: bool | None, layout: Layout) -> bool:
+    if asked is False and layout.needs_words:
+        raise UsageError(
+            "--max-line-width, --max-line-count and --highlight-words need word times; "
+            "leave out --no-word-timestamps"
+        )
+    return layout.needs_words if asked is None else asked
+
+
+def _model(
+    decoding: dict[str, Any], shapes: dict[str, Any], load: Callable[[], "BatchTranscriber[Any]"]
+) -> Model[Any]:
+    from echoic.asr.options import TranscribeOptions
+    from echoic.audio.io import AUDIO_SUFFIXES, AudioDecodeError
+
+    try:  # what was not given is left to the options' own defaults
+        options = TranscribeOptions(**{k: v for k, v in decoding.items() if v is not None})
+    except ValueError as e:
+        raise UsageError(str(e)) from e
+    return Model(load, options, shapes, AUDIO_SUFFIXES, _measure, (AudioDecodeError,))
+
+
+def _measure(source: Source) -> float | None:
+    """Return a source's length in seconds for the progress bar, None where it is not known."""
+    from echoic.audio.io import info
+
+    if source.is_stdin:
+        return None
+    if source.duration is not None:
+        return source.duration
+    try:
+        length = info(source.path).duration
+    except (ValueError, OSError):  # told when it is the file's turn
+        return None
+    return None if length is None else max(0.0, length - source.offset)
