@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from echoic.audio.features.framing import Framing, FramingState, check_batch
-from echoic.audio.features.mel import mel_filter_bank
+from echoic.audio.features.mel import apply_filters, mel_filter_bank
 from echoic.audio.features.stft import power_spectrum
 
 SAMPLE_RATE = 16_000
@@ -126,7 +126,7 @@ class LogMel(nn.Module):
 
     def _log_power(self, frames: Tensor) -> Tensor:
         power = power_spectrum(frames.float() * self.window)
-        return (power @ self.filters).clamp(min=1e-10).log10()
+        return apply_filters(power, self.filters).clamp(min=1e-10).log10()
 
     def _running(self, mel: Tensor, loudest: Tensor) -> tuple[Tensor, Tensor]:
         peaks = torch.cat([loudest, mel.amax(dim=2)], dim=1).cummax(dim=1).values

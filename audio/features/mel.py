@@ -35,6 +35,15 @@ def mel_to_hz(mel: Tensor, scale: MelScale = "slaney") -> Tensor:
     return torch.where(mel < _LINEAR_TOP_MEL, mel * _HZ_PER_MEL, above)
 
 
+def apply_filters(spectra: Tensor, filters: Tensor) -> Tensor:
+    """Return spectra (..., bins) times filters (bins, bands), in full precision also in autocast.
+
+    Eight bits of mantissa (bfloat16) would leave the log of a band wrong in its second decimal.
+    """
+    with torch.autocast(spectra.device.type, enabled=False):
+        return spectra @ filters.to(spectra.dtype)
+
+
 def mel_filter_bank(
     sample_rate: int,
     n_fft: int,
