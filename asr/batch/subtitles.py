@@ -2,7 +2,7 @@
 
 Without word times a cue is a segment. With them words flow into lines of `max_line_width`
 characters; with a width and a count, cues of `max_line_count` lines run across segments and break
-at pauses of more than three seconds; otherwise a cue never crosses a segment.
+where a word begins more than three seconds after the last; otherwise a cue never crosses a segment.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from echoic.asr.transcript import Segment, Transcript, Word
 
-LONG_PAUSE = 3.0  # seconds
+LONG_PAUSE = 3.0  # seconds from one word's start to the next's
 UNLIMITED = 1000  # characters; openai-whisper's own stand-in for "no limit"
 
 
