@@ -1,0 +1,22 @@
+"""What reading and writing sound can raise or warn of; every message is one line."""
+
+
+class AudioDecodeError(ValueError):
+    """A source that cannot be read as sound.
+
+    The text is one line: the source's name, what is wrong with it, and what to do.
+    """
+
+    def __init__(self, name: str, problem: str, mend: str) -> None:
+        super().__init__(f"{name}: {one_line(problem)}; {one_line(mend)}")
+        self.name = name
+
+
+class AudioWarning(UserWarning):
+    """Sound that could be read or written only in part or with a change, such as clipping."""
+
+
+def one_line(text: str) -> str:
+    """Folds every run of white space to one blank and shows unprintable characters by number."""
+    folded = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in folded)
