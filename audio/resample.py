@@ -115,8 +115,9 @@ class Resampler:
         Returns:
             (..., T') with T' = `output_length(T)`, of the same type and device.
         """
-        rows = wav.reshape(-1, wav.shape[-1])
-        return self._convert(rows).reshape(*wav.shape[:-1], -1)
+        *leading, length = wav.shape
+        out = self._convert(wav.reshape(math.prod(leading), length))
+        return out.reshape(*leading, out.shape[1])
 
     def output_length(self, num_samples: int) -> int:
         """Output samples for a signal of `num_samples`: the exact ratio, halves rounded up."""

@@ -177,6 +177,16 @@ def test_identity_is_exact_and_double_is_kept() -> None:
     assert first.dtype == state.past.dtype == torch.float64
 
 
+@pytest.mark.parametrize("shape", [(0,), (1,), (3, 0), (0, 5), (2, 3, 40), (2, 1, 0)], ids=str)
+def test_shapes(shape: tuple[int, ...]) -> None:
+    resampler = Resampler(44100, 16000)
+    y = resampler(torch.ones(shape))
+    assert y.shape == (*shape[:-1], resampler.output_length(shape[-1]))
+    assert Resampler(8000, 8000)(torch.ones(shape)).shape == shape
+    if y.numel():
+        assert torch.equal(y.flatten(0, -2)[0], resampler(torch.ones(shape[-1])))
+
+
 def test_a_tone_keeps_its_pitch_and_level() -> None:
     t = torch.arange(48000, dtype=torch.float64) / 48000
     y = Resampler(48000, 16000)(torch.sin(2 * torch.pi * 1000 * t))
