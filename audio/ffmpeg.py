@@ -149,7 +149,7 @@ class FfmpegReader:
         return rate, channels
 
     def _check_end(self, got: int) -> None:
-        """Tells of damage met on the way; called at the end of the pipe with the last frames' count."""
+        """Tells of damage met on the way; `got` frames were read last."""
         status = self._process.wait()
         reason = self._logged(r"\[(?:error|fatal)\] (.*)")
         if reason and self._position + got == 0:
