@@ -185,7 +185,7 @@ class Machine:
             if now - self.silence >= self.limits.min_silence:
                 self._close(self.silence)
         elif self.previous_end is not None:
-            # Cut in a silence that now lasts: the speech would have ended here without the cut, too.
+            # Cut in a silence that has now lasted: without the cut, speech would have ended too.
             self.remainder &= now - self.previous_end < self.limits.min_silence
 
     def _note(self, probability: float, now: int) -> None:
