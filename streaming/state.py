@@ -286,7 +286,7 @@ def _check_leaf(path: str | os.PathLike[str], name: str, found: Any, like: Any) 
     ]
     if kinds[0] != kinds[1]:
         raise ValueError(
-            f"{name} in {path} is a {kinds[0]}, expected a {kinds[1]}: load it with the module "
+            f"{name} in {path} is {kinds[0]}, expected {kinds[1]}: load it with the module "
             "that saved it"
         )
 
