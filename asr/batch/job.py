@@ -66,14 +66,11 @@ class Request:
             raise UsageError("'-' stands for the list and for the sound; standard input is one")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size is {self.batch_size}; it must be 1 or more")
-        if self.output_dir is None:
-            self._check_printing()
-
-    def _check_printing(self) -> None:
-        if self.json_lines and self.formats is not None:
+        if self.output_dir is None and self.json_lines and self.formats is not None:
             raise UsageError("--json prints JSON lines; add -o DIR for files in other formats")
-        if self.formats is not None and len(parse_formats(self.formats)) > 1:
+        if self.output_dir is None and len(self.format_names) > 1:
             raise UsageError(f"-f {self.formats} makes several files; say where with -o DIR")
+        parse_formats(self.formats or "all")
 
     @property
     def format_names(self) -> tuple[str, ...]:

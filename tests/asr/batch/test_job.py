@@ -167,11 +167,11 @@ def test_fail_fast_stops_and_says_what_is_left(bench: Bench):
 
 
 def test_sources_are_taken_lazily(bench: Bench):
-    make(**{f"in__{i}": "CTRL-C" if i == 5 else str(i) for i in range(50)})
+    make(**{f"in__{i}": "CTRL-C" if i == 13 else str(i) for i in range(50)})
     started: list[str] = []
     bench.transcriber.before = lambda source: started.append(source.key)
     assert bench.run("in", json_lines=True) == 130
-    assert len(started) < 45
+    assert len(started) <= 6  # keys sort as 0 1 10 11 12 13 and three are in flight
 
 
 def test_ctrl_c_keeps_what_is_done_and_exits_with_130(bench: Bench):
@@ -233,7 +233,7 @@ def lost_output() -> dict[str, Any]:
 def test_what_makes_a_file_be_done_again(bench: Bench, change: Callable[[], dict[str, Any]]):
     make(in__a="one")
     assert bench.run("in", output_dir="out", formats="txt,tsv") == 0
-    settings = {"formats": "txt,tsv"} | change()
+    settings: dict[str, Any] = {"formats": "txt,tsv"} | change()
     bench.transcriber.heard.clear()
     assert bench.run("in", output_dir="out", **settings) == 0
     assert bench.transcriber.heard == ["a"]
