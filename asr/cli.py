@@ -81,7 +81,7 @@ def transcribe(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Files, folders, quoted patterns, manifests (.jsonl), or - for sound on stdin.",
             show_default=False,
         ),
