@@ -193,9 +193,7 @@ def test_states_of_other_modules_are_refused(tmp_path: Path) -> None:
         states.load(path, tree().pair)
     with pytest.raises(ValueError, match=r"phase in .* is int, expected float"):
         states.load(path, replace(tree(), phase=1.0))
-    with pytest.raises(
-        ValueError, match=r"float32 tensor of 2 dimensions, expected torch\.float64"
-    ):
+    with pytest.raises(ValueError, match=r"2 dimensions, expected torch\.float64"):
         states.load(path, states.map_tensors(lambda t: t.double(), tree()))
     with pytest.raises(FileNotFoundError, match="no state at"):
         states.load(tmp_path / "none", tree())
