@@ -22,7 +22,7 @@ class LogMelState(NamedTuple):
     """What a stream of log-mel frames remembers.
 
     Attributes:
-        framing: the last samples, fewer than 561.
+        framing: the last samples, fewer than 400.
         loudest: (B, 1) running maximum of the log10 mel power.
     """
 
