@@ -261,7 +261,10 @@ def _fit(
         words[-1] = replace(last, end=max(last.start + typical, end))
     else:
         end = last.end
-    return TimedSegment(tuple(words), start, end)
+    rounded = tuple(
+        replace(word, start=round(word.start, 2), end=round(word.end, 2)) for word in words
+    )
+    return TimedSegment(rounded, round(start, 2), round(end, 2))
 
 
 def _shorten_after_pause(words: list[Word], longest: float) -> None:
