@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from echoic.audio.errors import AudioDecodeError, AudioWarning
-from echoic.audio.reader import decode, no_samples, open_reader, stream_blocks
+from echoic.audio.reader import decode, go_to, no_samples, open_reader, stream_blocks
 from echoic.audio.resample import Resampler
 from echoic.audio.source import Source
 from echoic.audio.write import save
@@ -103,17 +103,11 @@ def load(
         AudioWarning: if the source is cut or damaged further on; what is there is returned.
     """
     _check_rate(sample_rate)
-    if not offset >= 0 or (duration is not None and not duration > 0):
-        raise ValueError(f"offset {offset} must be >= 0 and duration {duration} > 0 seconds")
+    _check_stretch(offset, duration)
     with open_reader(source) as reader:
-        reader.skip(round(offset * reader.sample_rate))
-        frames = None if duration is None else max(1, round(duration * reader.sample_rate))
-        parts = list(decode(reader, frames))
-        if not parts and offset:
-            problem = f"has no sound after the offset of {offset} s"
-            raise AudioDecodeError(reader.name, problem, "choose an offset inside the recording")
+        parts = list(decode(reader, go_to(reader, offset, duration)))
         if not parts:
-            raise no_samples(reader.name)
+            raise no_samples(reader.name, offset)
         rate = reader.sample_rate
     wav = torch.cat(parts, dim=1)
     if mono:
@@ -124,9 +118,15 @@ def load(
 
 
 def blocks(
-    source: Source, *, seconds: float, sample_rate: int | None = None, mono: bool = False
+    source: Source,
+    *,
+    seconds: float,
+    sample_rate: int | None = None,
+    mono: bool = False,
+    offset: float = 0.0,
+    duration: float | None = None,
 ) -> Generator[torch.Tensor, None, None]:
-    """Reads a recording of any length block by block, in constant memory.
+    """Reads a recording of any length, or a stretch of it, block by block in constant memory.
 
     Joined, the blocks equal `load` to 1e-5. WAV and AU from standard input come out while they are
     still being written; other formats from a pipe are first copied to a temporary file.
@@ -136,6 +136,8 @@ def blocks(
         seconds: length of a block.
         sample_rate: resample to this rate in Hz; None keeps the source's.
         mono: mix the channels to one by their mean.
+        offset: as for `load`.
+        duration: as for `load`.
 
     Returns:
         An iterator over (C, T) float32 with T = round(seconds * rate); the last may be shorter.
@@ -146,12 +148,16 @@ def blocks(
         ValueError: if an argument is out of its range.
     """
     _check_rate(sample_rate)
+    _check_stretch(offset, duration)
     if not seconds > 0:
         raise ValueError(f"blocks of {seconds} seconds; give a length above 0")
 
     def generate() -> Generator[torch.Tensor, None, None]:
         with open_reader(source) as reader:
-            yield from stream_blocks(reader, seconds, sample_rate, mono)
+            frames = go_to(reader, offset, duration)
+            yield from stream_blocks(
+                reader, seconds, sample_rate, mono, frames=frames, offset=offset
+            )
 
     return generate()
 
@@ -185,3 +191,8 @@ def info(source: Source) -> AudioInfo:
 def _check_rate(sample_rate: int | None) -> None:
     if sample_rate is not None and (sample_rate != int(sample_rate) or sample_rate <= 0):
         raise ValueError(f"sample_rate is {sample_rate!r}; give a positive whole number of Hz")
+
+
+def _check_stretch(offset: float, duration: float | None) -> None:
+    if not offset >= 0 or (duration is not None and not duration > 0):
+        raise ValueError(f"offset {offset} must be >= 0 and duration {duration} > 0 seconds")

@@ -106,15 +106,40 @@ def _not_finite(reader: Reader, data: np.ndarray, position: int) -> AudioDecodeE
     return AudioDecodeError(reader.name, problem, "write it again with finite samples")
 
 
-def no_samples(name: str) -> AudioDecodeError:
-    """The error for a source without a single sample."""
+def go_to(
+    reader: SndfileReader | FfmpegReader, offset: float, duration: float | None
+) -> int | None:
+    """Skip to an offset in seconds; return how many frames last `duration`, None for all."""
+    reader.skip(round(offset * reader.sample_rate))
+    return None if duration is None else max(1, round(duration * reader.sample_rate))
+
+
+def no_samples(name: str, offset: float = 0.0) -> AudioDecodeError:
+    """The error for a source without a single sample, at all or after an offset in seconds."""
+    if offset:
+        problem = f"has no sound after the offset of {offset} s"
+        return AudioDecodeError(name, problem, "choose an offset inside the recording")
     return AudioDecodeError(name, "holds no samples", "record or encode it again")
 
 
 def stream_blocks(
-    reader: Reader, seconds: float, sample_rate: int | None, mono: bool
+    reader: Reader,
+    seconds: float,
+    sample_rate: int | None,
+    mono: bool,
+    *,
+    frames: int | None = None,
+    offset: float = 0.0,
 ) -> Iterator[torch.Tensor]:
     """Decodes on in blocks of equal length, resampled and mixed on the way.
+
+    Args:
+        reader: where to read on.
+        seconds: length of a block.
+        sample_rate: resample to this rate in Hz; None keeps the reader's.
+        mono: mix the channels to one by their mean.
+        frames: how many to read in all; None for all there are.
+        offset: seconds that were left out before, for the error where nothing follows.
 
     Yields:
         (C, T) float32 with T = round(seconds * rate); the last may be shorter.
@@ -124,7 +149,7 @@ def stream_blocks(
     """
     rate = sample_rate or reader.sample_rate
     size = max(1, round(seconds * rate))
-    chunks = decode(reader, block=max(1, round(seconds * reader.sample_rate)))
+    chunks = decode(reader, frames, block=max(1, round(seconds * reader.sample_rate)))
     if mono:
         chunks = (chunk.mean(dim=0, keepdim=True) for chunk in chunks)
     if rate != reader.sample_rate:
@@ -135,7 +160,7 @@ def stream_blocks(
         empty = False
         yield block
     if empty:
-        raise no_samples(reader.name)
+        raise no_samples(reader.name, offset)
 
 
 def _resampled(

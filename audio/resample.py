@@ -80,13 +80,12 @@ class Resampler:
 
     Attributes:
         lookahead: input samples after an output's own time that it needs.
-        frame_size: 1, since chunks of any number of samples are taken.
+        frame_size: so many input samples, of any chunking, ...
+        output_size: ... make so many output samples.
 
     Raises:
         ValueError: if a rate is not a positive whole number or the quality is unknown.
     """
-
-    frame_size = 1
 
     def __init__(self, from_rate: int, to_rate: int, quality: str = "HQ") -> None:
         for name, rate in (("from_rate", from_rate), ("to_rate", to_rate)):
@@ -100,6 +99,7 @@ class Resampler:
         divisor = math.gcd(self.from_rate, self.to_rate)
         self._up = self.to_rate // divisor
         self._down = self.from_rate // divisor
+        self.frame_size, self.output_size = self._down, self._up
         identity = self._up == self._down
         self.lookahead = 0 if identity else filter_reach(self.from_rate, self.to_rate, quality)
 

@@ -110,6 +110,11 @@ class SpeechSegmenter:
         self.config = VadConfig() if config is None else config
         self._limits = self.config.limits()
 
+    @property
+    def padding(self) -> int:
+        """Samples that a segment may reach back before the speech in it."""
+        return self._limits.pad
+
     def initial_state(self) -> SegmenterState:
         """Return the state before the first probability."""
         return SegmenterState()

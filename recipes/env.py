@@ -108,3 +108,42 @@ def _torchaudio_guard() -> Iterator[Fact]:
     else:
         mend = "harmless; for its native functions take torchaudio from the PyTorch CPU index"
         yield Fact("torchaudio native code", "info", f"guarded: {why}", mend)
+
+
+def _audio_facts() -> Iterator[Fact]:
+    import soundfile
+
+    from echoic.audio.ffmpeg import find_ffmpeg
+
+    formats = ", ".join(sorted(soundfile.available_formats()))
+    yield Fact("libsndfile", "ok", f"{soundfile.__libsndfile_version__}: {formats}")
+    ffmpeg = find_ffmpeg()
+    if ffmpeg is None:
+        mend = "install ffmpeg, or pip install 'echoic[ffmpeg]'"
+        yield Fact("ffmpeg", "missing", "not found: m4a, mp4 and webm cannot be read", mend)
+    else:
+        yield Fact("ffmpeg", "ok", str(ffmpeg))
+
+
+def _extension_facts() -> Iterator[Fact]:
+    from echoic.cuda_ext import toolchain
+
+    try:
+        found = toolchain.probe()
+    except ValueError as error:
+        yield Fact("extension", "missing", str(error), "unset ECHOIC_EXT")
+        return
+    yield Fact("extension", "info", f"no kernels yet (ECHOIC_EXT={found.mode})")
+    if found.cxx is None:
+        yield Fact("c++ compiler", "missing", "not found", "install g++ or clang")
+    else:
+        yield Fact("c++ compiler", "ok", f"{found.cxx}: {found.cxx_version}")
+    yield Fact("nvcc", "info", f"{found.nvcc}: {found.nvcc_version}" if found.nvcc else "not found")
+
+
+def _models() -> Iterator[Fact]:
+    from echoic.asr.whisper.checkpoint import box_models
+
+    for model in box_models():
+        size = f"{model.num_bytes / 1e6:.0f} MB"
+        yield Fact(f"model {model.name}", "ok", f"{size} in {model.folder}")

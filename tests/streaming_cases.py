@@ -1,7 +1,5 @@
 """The registry: every streaming class of the toolkit, one line each, for the laws."""
 
-import math
-
 import torch
 from streaming_laws import Case, complex_noise, noise
 
@@ -27,14 +25,6 @@ def cmvn(features: int) -> Cmvn:
     return Cmvn(-ramp, ramp.flip(0))
 
 
-def resampler(from_rate: int, to_rate: int) -> Resampler:
-    """Return a resampler that declares its ratio; it leaves `frame_size` at 1 so far."""
-    module = Resampler(from_rate, to_rate)
-    shared = math.gcd(from_rate, to_rate)
-    vars(module).update(frame_size=from_rate // shared, output_size=to_rate // shared)
-    return module
-
-
 def paraformer_front() -> Chain:
     """Return fbank, low frame rate and normalisation, as Paraformer hears."""
     return chain(Fbank(), LowFrameRate(), cmvn(560))
@@ -42,7 +32,7 @@ def paraformer_front() -> Chain:
 
 def resampled_log_mel() -> Chain:
     """Return what a 48 kHz microphone needs before Whisper."""
-    return chain(resampler(48_000, 16_000), LogMel(norm="running"))
+    return chain(Resampler(48_000, 16_000), LogMel(norm="running"))
 
 
 NO_GRADIENT = {"differentiable": False}
@@ -68,9 +58,9 @@ CASES = [
     Case("mel_hificodec", lambda: Mel(MelConfig.hificodec()), noise(), 9000),
     Case("mel_vocos", lambda: Mel(MelConfig.vocos()), noise(), 9000),
     Case("mel_distilcodec", lambda: Mel(MelConfig.distilcodec()), noise(), 9000),
-    Case("resampler_down", lambda: resampler(48_000, 16_000), noise(), 12_000, **NO_GRADIENT),
-    Case("resampler_up", lambda: resampler(16_000, 24_000), noise(), 8000, **NO_GRADIENT),
-    Case("resampler_441", lambda: resampler(44_100, 16_000), noise(), 12_000, **NO_GRADIENT),
+    Case("resampler_down", lambda: Resampler(48_000, 16_000), noise(), 12_000, **NO_GRADIENT),
+    Case("resampler_up", lambda: Resampler(16_000, 24_000), noise(), 8000, **NO_GRADIENT),
+    Case("resampler_441", lambda: Resampler(44_100, 16_000), noise(), 12_000, **NO_GRADIENT),
     Case("resampled_log_mel", resampled_log_mel, noise(), 12_000, **NO_GRADIENT),
     Case("silero_vad", SileroVad.from_installed, noise(), 8000, **NO_GRADIENT),
 ]

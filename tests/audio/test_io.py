@@ -269,3 +269,20 @@ def test_raw_errors() -> None:
         load_raw(np.array([0, np.nan], np.float32).tobytes(), 2, subtype="FLOAT")
     with pytest.raises(ValueError, match="subtype is 'S16'"):
         load_raw(b"", 16000, subtype="S16")
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"), [("WAV", "PCM_16"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
+)
+def test_blocks_of_a_stretch_equal_load(kind: str, subtype: str) -> None:
+    data = encoded(kind, subtype)
+    expected = load(data, sample_rate=16_000, offset=0.11, duration=0.2).wav
+    parts = blocks(data, seconds=0.03, sample_rate=16_000, offset=0.11, duration=0.2)
+    found = torch.cat(list(parts), dim=1)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_blocks_after_the_end_say_so() -> None:
+    with pytest.raises(AudioDecodeError, match=r"no sound after the offset of 9"):
+        list(blocks(encoded("WAV", "PCM_16"), seconds=1, offset=9.0))

@@ -1,0 +1,84 @@
+"""Multi-head attention with Whisper's parameter names, in the forms that its two stacks need."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Attention(nn.Module):
+    """Projections of one attention layer (Radford et al. 2022, section 2.2; keys have no bias).
+
+    Shapes: B batch, T queries, S keys, C model width, H heads, D = C / H channels a head.
+    """
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+        # The projections of one input as a single product: set for inference by `arithmetic`.
+        self.fused_qkv: nn.Module | None = None
+        self.fused_kv: nn.Module | None = None
+
+    def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Project (B, T, C) to queries, keys and values, each (B, H, T, D)."""
+        if self.fused_qkv is None:
+            return self.queries(x), *self.keys_values(x)
+        q, k, v = self.fused_qkv(x).chunk(3, dim=-1)
+        return self.split_heads(q), self.split_heads(k), self.split_heads(v)
+
+    def queries(self, x: Tensor) -> Tensor:
+        """Project (B, T, C) to queries (B, H, T, D)."""
+        return self.split_heads(self.q_proj(x))
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Project (B, S, C) to keys and values, each (B, H, S, D)."""
+        if self.fused_kv is None:
+            k, v = self.k_proj(x), self.v_proj(x)
+        else:
+            k, v = self.fused_kv(x).chunk(2, dim=-1)
+        return self.split_heads(k), self.split_heads(v)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, H, T, D)."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def output(self, heads: Tensor) -> Tensor:
+        """Join (B, H, T, D) and project to (B, T, C)."""
+        return self.out_proj(heads.transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend over the whole of `x` (B, T, C), for long inputs.
+
+        Args:
+            x: (B, T, C).
+            mask: boolean, broadcastable to (B, H, T, T), True where a key may be read.
+        """
+        q, k, v = self.queries_keys_values(x)
+        heads = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.output(heads)
+
+
+def attend_few(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of a handful of queries over many keys.
+
+    Two batched products read the keys and values once, in their own dtype: on a CPU this is several
+    times faster than the tiled kernel, which is made for many queries.
+
+    Args:
+        queries: (B, H, T, D) with T small.
+        keys: (B, H, S, D).
+        values: (B, H, S, D).
+        mask: additive, broadcastable to (B, H, T, S).
+
+    Returns:
+        (B, H, T, D) in the dtype of the queries.
+    """
+    scale = queries.shape[-1] ** -0.5
+    scores = torch.matmul((queries * scale).to(keys.dtype), keys.transpose(2, 3)).float()
+    if mask is not None:
+        scores = scores + mask
+    weights = scores.softmax(-1).to(values.dtype)
+    return torch.matmul(weights, values).to(queries.dtype)
