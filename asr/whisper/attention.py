@@ -49,15 +49,15 @@ class Attention(nn.Module):
         """Join (B, H, T, D) and project to (B, T, C)."""
         return self.out_proj(heads.transpose(1, 2).flatten(2))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Attend over the whole of `x` (B, T, C), for long inputs.
 
         Args:
             x: (B, T, C).
-            mask: boolean, broadcastable to (B, H, T, T), True where a key may be read.
+            bias: added to the scores, broadcastable to (B, H, T, T).
         """
         q, k, v = self.queries_keys_values(x)
-        heads = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        heads = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.output(heads)
 
 

@@ -20,8 +20,8 @@ class DecoderCache:
         self_values: (L, R, H, S, D).
         cross_keys: (L, B, H, T, D), computed once from the encoder's output.
         cross_values: (L, B, H, T, D).
-        cross_mask: (B, 1, 1, T), 0 where a frame belongs to the window and -inf where it is
-            padding, or None when all windows are of one length.
+        cross_bias: (B, 1, 1, T), added to the scores of the sound: logarithm of how many frames
+            each stands for, -inf for padding; None when all are single.
         length: tokens written so far, the same for every row.
     """
 
@@ -29,7 +29,7 @@ class DecoderCache:
     self_values: Tensor
     cross_keys: Tensor
     cross_values: Tensor
-    cross_mask: Tensor | None
+    cross_bias: Tensor | None
     length: int = 0
 
     @property
@@ -55,7 +55,7 @@ class DecoderCache:
             self_values=self._used(self.self_values, rows),
             cross_keys=self.cross_keys.index_select(1, windows),
             cross_values=self.cross_values.index_select(1, windows),
-            cross_mask=None if self.cross_mask is None else self.cross_mask[windows],
+            cross_bias=None if self.cross_bias is None else self.cross_bias[windows],
         )
 
     def reorder_rows(self, rows: Tensor) -> None:

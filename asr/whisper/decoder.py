@@ -49,7 +49,7 @@ class DecoderLayer(nn.Module):
         queries = self.encoder_attn.queries(x)  # (R, H, N, D)
         queries = queries.unflatten(0, (-1, group)).transpose(1, 2).flatten(2, 3)
         heads = attend_few(
-            queries, cache.cross_keys[index], cache.cross_values[index], cache.cross_mask
+            queries, cache.cross_keys[index], cache.cross_values[index], cache.cross_bias
         )  # (B, H, G * N, D)
         heads = heads.unflatten(2, (group, tokens)).transpose(1, 2).flatten(0, 1)
         return self.encoder_attn.output(heads)
@@ -72,31 +72,26 @@ class Decoder(nn.Module):
         self.projection: nn.Module | None = None
 
     def start(
-        self, encoded: Tensor, lengths: Tensor | None = None, *, capacity: int | None = None
+        self, encoded: Tensor, log_counts: Tensor | None = None, *, capacity: int | None = None
     ) -> DecoderCache:
         """Compute the keys and values of the sound once, for all steps.
 
         Args:
             encoded: (B, T, C), the encoder's output.
-            lengths: int64 (B,), frames that belong to each window; None when all are T long.
+            log_counts: float32 (B, T), see `EncodedWindows`; None when all frames are single.
             capacity: tokens the cache can hold; None for all positions the model has.
         """
         pairs = [layer.encoder_attn.keys_values(encoded) for layer in self.blocks()]
-        batch, heads, frames, channels = pairs[0][0].shape
+        batch, heads, _, channels = pairs[0][0].shape
         capacity = capacity or self.embed_positions.num_embeddings
         shape = (len(pairs), batch, heads, capacity, channels)
-        mask = None
-        if lengths is not None:
-            outside = torch.arange(frames, device=lengths.device) >= lengths[:, None]
-            mask = torch.zeros(outside.shape, device=lengths.device)
-            mask = mask.masked_fill_(outside, -torch.inf)[:, None, None]
         dtype = self.layer_norm.weight.dtype
         return DecoderCache(
             self_keys=encoded.new_empty(shape, dtype=dtype),
             self_values=encoded.new_empty(shape, dtype=dtype),
             cross_keys=torch.stack([keys for keys, _ in pairs]),
             cross_values=torch.stack([values for _, values in pairs]),
-            cross_mask=mask,
+            cross_bias=None if log_counts is None else log_counts[:, None, None],
         )
 
     def forward(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
@@ -162,8 +157,8 @@ class Decoder(nn.Module):
             q = blocks[layer].encoder_attn.queries(inputs[layer])[:, head]
             k = cache.cross_keys[layer, :, head]
             scores = torch.matmul(q.float() * q.shape[-1] ** -0.5, k.float().transpose(1, 2))
-            if cache.cross_mask is not None:
-                scores = scores + cache.cross_mask[:, 0]
+            if cache.cross_bias is not None:
+                scores = scores + cache.cross_bias[:, 0]
             weights.append(scores.softmax(-1))
         return hidden, torch.stack(weights, dim=1)
 

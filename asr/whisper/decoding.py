@@ -5,20 +5,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from echoic.asr.options import TranscribeOptions
 from echoic.asr.whisper.beam import beam_search
+from echoic.asr.whisper.encoder import EncodedWindows
 from echoic.asr.whisper.greedy import greedy_search, sample
 from echoic.asr.whisper.guards import compression_ratio, cut_loop, token_budget
 from echoic.asr.whisper.hypothesis import Hypothesis, SearchTask, capacity
-from echoic.asr.whisper.model import SAMPLE_RATE, WhisperModel
+from echoic.asr.whisper.model import SAMPLE_RATE, SILENCE_STRIDE, WhisperModel
 from echoic.asr.whisper.rules import SECONDS_PER_TIMESTAMP, TokenRules
-
-# Trained on 30 s with silence at the end, the model needs some of it to know that it may stop; one
-# second does as well as padding to 30 s, for a fraction of the work.
-SILENCE_AFTER = SAMPLE_RATE
-SAMPLES_PER_FRAME = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +40,21 @@ class EncodedBatch:
     """The encoder's output for windows of unequal length.
 
     Attributes:
-        states: (B, T, C).
-        frames: int64 (B,), encoder frames of each window, silence included.
-        seconds: of sound in each window, without the silence added.
+        windows: what the encoder made of them.
+        seconds: of sound in each window.
     """
 
-    states: Tensor
-    frames: Tensor
+    windows: EncodedWindows
     seconds: tuple[float, ...]
 
     def select(self, rows: Sequence[int]) -> "EncodedBatch":
-        """Return some of the windows, no longer than they need to be."""
-        index = torch.tensor(rows, device=self.states.device)
-        frames = self.frames[index]
+        """Return some of the windows."""
+        index = torch.tensor(rows, device=self.windows.states.device)
+        states, log_counts = self.windows
         return EncodedBatch(
-            states=self.states[index, : int(frames.max())],
-            frames=frames,
+            windows=EncodedWindows(states[index], log_counts[index]),
             seconds=tuple(self.seconds[row] for row in rows),
         )
-
-    @property
-    def lengths(self) -> Tensor | None:
-        """`frames` where the windows differ, None where no mask is needed."""
-        return None if bool((self.frames == self.states.shape[1]).all()) else self.frames
 
 
 class WindowDecoder:
@@ -84,25 +71,10 @@ class WindowDecoder:
         )
         self._history = self._earlier_text()
 
-    def encode(self, wavs: Sequence[Tensor], *, pad_to_seconds: float = 0.0) -> EncodedBatch:
-        """Encode windows.
-
-        Args:
-            wavs: each (N,) float32 at 16 kHz, at most 30 s.
-            pad_to_seconds: pad every window to at least this; 30 gives the original model's input.
-        """
-        longest = self.model.config.max_source_positions * SAMPLES_PER_FRAME
-        least = round(pad_to_seconds * SAMPLE_RATE)
-        sizes = [_padded(len(wav), least, longest) for wav in wavs]
-        width = max(sizes)
-        batch = torch.stack(
-            [functional.pad(wav[:longest], (0, width - min(len(wav), longest))) for wav in wavs]
-        )
-        equal = all(size == width for size in sizes)
-        lengths = None if equal else torch.tensor(sizes)
+    def encode(self, wavs: Sequence[Tensor], *, stride: int = SILENCE_STRIDE) -> EncodedBatch:
+        """Encode windows; see `WhisperModel.encode`."""
         return EncodedBatch(
-            states=self.model.encode(batch, lengths),
-            frames=torch.tensor(sizes, device=self.model.device) // SAMPLES_PER_FRAME,
+            windows=self.model.encode(wavs, stride=stride),
             seconds=tuple(len(wav) / SAMPLE_RATE for wav in wavs),
         )
 
@@ -116,7 +88,7 @@ class WindowDecoder:
         if not languages:
             raise ValueError("this model knows English only: there is no language to detect")
         start = self.model.generation.decoder_start_token_id
-        cache = self.model.decoder.start(encoded.states, encoded.lengths, capacity=1)
+        cache = self.model.decoder.start(*encoded.windows, capacity=1)
         prompts = torch.full((len(encoded.seconds), 1), start, device=self.model.device)
         logits = self.model.decoder.logits(self.model.decoder(prompts, cache)[:, -1])
         codes = list(languages)
@@ -173,7 +145,7 @@ class WindowDecoder:
         task = SearchTask(
             decoder=self.model.decoder,
             cache=self.model.decoder.start(
-                encoded.states, encoded.lengths, capacity=capacity(len(prompts[0]), budgets)
+                *encoded.windows, capacity=capacity(len(prompts[0]), budgets)
             ),
             prompts=torch.tensor(prompts, device=device),
             rules=self.rules,
@@ -258,8 +230,3 @@ class WindowDecoder:
         # Half the positions belong to the answer; the end of the prompt is what lies nearest.
         room = self.model.config.max_target_positions // 2 - 1
         return [self.model.generation.prev_sot_token_id, *tokens[-room:]]
-
-
-def _padded(samples: int, least: int, longest: int) -> int:
-    wanted = max(samples + SILENCE_AFTER, least)
-    return min(longest, -(-wanted // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME)

@@ -1,4 +1,6 @@
-"""Whisper's encoder for windows of any length up to 30 s."""
+"""Whisper's encoder, for whole windows and for short ones with silence thinned out."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -6,6 +8,7 @@ from torch.nn import functional
 
 from echoic.asr.whisper.attention import Attention
 from echoic.asr.whisper.config import WhisperConfig
+from echoic.asr.whisper.silence import layout
 
 
 class EncoderLayer(nn.Module):
@@ -19,18 +22,26 @@ class EncoderLayer(nn.Module):
         self.fc2 = nn.Linear(ffn_width, width)
         self.final_layer_norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, C) -> (B, T, C); `mask` as in `Attention.forward`."""
-        x = x + self.self_attn(self.self_attn_layer_norm(x), mask)
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(B, T, C) -> (B, T, C); `bias` as in `Attention.forward`."""
+        x = x + self.self_attn(self.self_attn_layer_norm(x), bias)
         return x + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
 
 
-class Encoder(nn.Module):
-    """Two convolutions, sinusoid positions and a stack of layers.
+class EncodedWindows(NamedTuple):
+    """What the decoder listens to.
 
-    Unlike the original it takes windows of any length: a batch of unequal ones is masked so that
-    each row gets what it would get alone.
+    Attributes:
+        states: (B, N, C), frames of 20 ms, the last of them thinned-out silence.
+        log_counts: float32 (B, N), see `PaddedLayout`; added to the scores of cross-attention.
     """
+
+    states: Tensor
+    log_counts: Tensor
+
+
+class Encoder(nn.Module):
+    """Two convolutions, sinusoid positions and a stack of layers."""
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
@@ -49,41 +60,57 @@ class Encoder(nn.Module):
         """Of the activations."""
         return self.layer_norm.weight.dtype
 
+    @property
+    def num_positions(self) -> int:
+        """Frames of a whole window."""
+        return self.embed_positions.num_embeddings
+
     def blocks(self) -> list[EncoderLayer]:
         """Return the layers with their type."""
         return [layer for layer in self.layers if isinstance(layer, EncoderLayer)]
 
-    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encode log-mel windows.
+    def forward(self, mel: Tensor) -> Tensor:
+        """Encode log-mel frames as they are, as the original model does.
 
         Args:
-            mel: (B, F, num_mel_bins), F frames of 10 ms, at most 2 * max_source_positions.
-            lengths: int64 (B,), frames of each window, all even; None when all are F long.
+            mel: (B, F, num_mel_bins), F frames of 10 ms, at most twice `num_positions`.
 
         Returns:
-            (B, F / 2, C), frames of 20 ms; rows beyond a window's length hold no meaning.
+            (B, F / 2, C), frames of 20 ms.
 
         Raises:
-            ValueError: a window longer than the model has positions for.
+            ValueError: more frames than the model has positions for.
         """
-        limit = 2 * self.embed_positions.num_embeddings
+        x = self._convolve(mel)
+        return self._transform(x + self.embed_positions.weight[: x.shape[1]], None)
+
+    def encode_padded(self, mel: Tensor, lengths: Tensor, *, stride: int) -> EncodedWindows:
+        """Encode windows as if silence followed up to the full length.
+
+        Args:
+            mel: (B, F, num_mel_bins), every window followed by some frames of silence.
+            lengths: int64 (B,), frames of 20 ms to keep of each window, its first silence included;
+                at most F / 2 - 2, or all positions.
+            stride: see `echoic.asr.whisper.silence`; 1 pads with every single frame.
+
+        Raises:
+            ValueError: more frames than the model has positions for.
+        """
+        plan = layout(lengths, num_positions=self.num_positions, stride=stride)
+        x = self._convolve(mel)
+        x = x.gather(1, plan.sources[:, :, None].expand(-1, -1, x.shape[2]))
+        x = x + self.embed_positions.weight[plan.positions]
+        bias = plan.log_counts[:, None, None].to(x.dtype)
+        return EncodedWindows(self._transform(x, bias), plan.log_counts)
+
+    def _convolve(self, mel: Tensor) -> Tensor:
+        limit = 2 * self.num_positions
         if mel.shape[1] > limit:
             raise ValueError(f"a window has {mel.shape[1]} frames of 10 ms, the limit is {limit}")
-        x = mel.to(self.dtype).transpose(1, 2)  # (B, M, F)
-        frame_mask = None if lengths is None else _mask(lengths, mel.shape[1])  # (B, F)
-        x = functional.gelu(self.conv1(_keep(x, frame_mask)))
-        x = functional.gelu(self.conv2(_keep(x, frame_mask)))
-        x = x.transpose(1, 2) + self.embed_positions.weight[: x.shape[2]]  # (B, F / 2, C)
-        mask = None if lengths is None else _mask(lengths // 2, x.shape[1])[:, None, None]
+        x = functional.gelu(self.conv1(mel.to(self.dtype).transpose(1, 2)))  # (B, C, F)
+        return functional.gelu(self.conv2(x)).transpose(1, 2)  # (B, F / 2, C)
+
+    def _transform(self, x: Tensor, bias: Tensor | None) -> Tensor:
         for layer in self.blocks():
-            x = layer(x, mask)
+            x = layer(x, bias)
         return self.layer_norm(x)
-
-
-def _mask(lengths: Tensor, size: int) -> Tensor:
-    return torch.arange(size, device=lengths.device) < lengths[:, None]
-
-
-def _keep(x: Tensor, mask: Tensor | None) -> Tensor:
-    # The convolution of a window alone sees zeros beyond its end.
-    return x if mask is None else x * mask[:, None]

@@ -1,22 +1,31 @@
 """The Whisper model: weights from anywhere, arithmetic for this machine, log-mel to tokens."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from echoic.asr.whisper import arithmetic as arithmetic_module
 from echoic.asr.whisper.arithmetic import Arithmetic
 from echoic.asr.whisper.checkpoint import Checkpoint, load_checkpoint
 from echoic.asr.whisper.config import GenerationConfig, WhisperConfig
 from echoic.asr.whisper.decoder import Decoder
-from echoic.asr.whisper.encoder import Encoder
+from echoic.asr.whisper.encoder import EncodedWindows, Encoder
 from echoic.asr.whisper.tokenizer import WhisperTokenizer
 from echoic.audio.features import LogMel
 
 SAMPLE_RATE = 16_000
-FRAMES_PER_SECOND = 50  # of the encoder's output
+SAMPLES_PER_FRAME = 320  # of the encoder's output
+FRAMES_PER_SECOND = SAMPLE_RATE // SAMPLES_PER_FRAME
+
+# Frames of silence that one stands for after a window, and samples that stay as they are.
+SILENCE_STRIDE = 8
+SILENCE_KEPT = SAMPLE_RATE // 2
+# So many frames on, no convolution sees the window any more.
+SILENT_FRAMES = 4
 
 
 class WhisperModel(nn.Module):
@@ -105,15 +114,22 @@ class WhisperModel(nn.Module):
         """The longest window the encoder has positions for."""
         return self.config.max_source_positions / FRAMES_PER_SECOND
 
-    def encode(self, wav: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encode windows of sound.
+    def encode(self, wavs: Sequence[Tensor], *, stride: int = SILENCE_STRIDE) -> EncodedWindows:
+        """Encode windows as if each were followed by silence up to 30 s.
 
         Args:
-            wav: (B, N) float32 at 16 kHz, N a multiple of 320.
-            lengths: int64 (B,), samples of each window, multiples of 320; None for all N.
+            wavs: each (N,) float32 at 16 kHz, at most `max_window_seconds` long.
+            stride: 1 for exactly that; more thins the silence out (see `silence`).
 
         Returns:
-            (B, N / 320, C).
+            States and counts of the windows' frames, each window's own first.
         """
-        mel = self.log_mel(wav.to(self.device))
-        return self.encoder(mel, None if lengths is None else (lengths // 160).to(self.device))
+        limit = self.config.max_source_positions * SAMPLES_PER_FRAME
+        kept = [min(len(wav) + SILENCE_KEPT, limit) for wav in wavs]
+        frames = torch.tensor([-(-n // SAMPLES_PER_FRAME) for n in kept])
+        width = min((int(frames.max()) + SILENT_FRAMES) * SAMPLES_PER_FRAME, limit)
+        batch = torch.stack(
+            [functional.pad(w[:width], (0, width - min(len(w), width))) for w in wavs]
+        )
+        mel = self.log_mel(batch.to(self.device))
+        return self.encoder.encode_padded(mel, frames.to(self.device), stride=stride)

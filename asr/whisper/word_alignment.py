@@ -50,7 +50,7 @@ class WordAligner:
         width = max(map(len, sequences))
         padded = [s + [tokenizer.eot] * (width - len(s)) for s in sequences]
         part = encoded.select(rows)
-        cache = self._model.decoder.start(part.states, part.lengths, capacity=width)
+        cache = self._model.decoder.start(*part.windows, capacity=width)
         tokens = torch.tensor(padded, device=self._model.device)
         hidden, weights = self._model.decoder.cross_scores(
             tokens, cache, self._model.generation.alignment_heads
