@@ -34,7 +34,7 @@ def is_looping(tokens: Sequence[int], *, max_period: int = 12, min_tokens: int =
 
 def cut_loop(tokens: Sequence[int], *, max_period: int = 12) -> tuple[int, ...]:
     """Return the tokens with a phrase that repeats to the end said only once."""
-    for period in range(1, max_period + 1):
+    for period in range(1, min(max_period, len(tokens) // 3) + 1):
         copies = 1
         while tokens[-period:] == tokens[-(copies + 1) * period : -copies * period]:
             copies += 1
