@@ -55,14 +55,25 @@ def _placeholder(name: str) -> Callable[[], None]:
     return line_of_help
 
 
-def _root(
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
-    ] = False,
-) -> None:
-    if show_version:
+def _print_version(asked: bool) -> None:
+    if asked:
         typer.echo(f"echoic {version('echoic')}")
         raise typer.Exit
+
+
+# The callback, not the body, prints: the body only runs once a verb was given.
+def _root(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            is_eager=True,
+            callback=_print_version,
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
