@@ -1,38 +1,58 @@
 """`echoic env`: the page of facts to paste into a bug report, and what is missing with its mend."""
 
+import importlib
 import importlib.metadata
 import importlib.util
 import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 import typer
 
 State = Literal["ok", "missing", "info"]
+MARKS: dict[State, str] = {"ok": "  ", "info": "  ", "missing": "- "}
 
-PACKAGES = {
+# Without one of these, something fails that every installation can do.
+REQUIRED = {
     "torch": "pip install 'torch>=2.11,<2.14'",
+    "numpy": "pip install numpy",
     "soundfile": "pip install soundfile",
     "soxr": "pip install soxr",
-    "tokenizers": "pip install tokenizers",
     "silero-vad": "pip install silero-vad",
-    "transformers": "pip install 'echoic[train]'",
-    "peft": "pip install 'echoic[train]'",
-    "lightning": "pip install 'echoic[train]'",
-    "torchaudio": "pip install 'echoic[train]'",
-    "librosa": "pip install 'echoic[plot]'",
+    "safetensors": "pip install safetensors",
+    "tokenizers": "pip install tokenizers",
+    "huggingface_hub": "pip install huggingface_hub",
+    "typer": "pip install typer",
+    "tqdm": "pip install tqdm",
+}
+OPTIONAL = {
+    "imageio-ffmpeg": "pip install 'echoic[ffmpeg]'",
     "jiwer": "pip install 'echoic[metrics]'",
+    "whisper-normalizer": "pip install 'echoic[metrics]'",
     "sounddevice": "pip install 'echoic[mic]'",
+    "librosa": "pip install 'echoic[plot]'",
+    "matplotlib": "pip install 'echoic[plot]'",
+    "lightning": "pip install 'echoic[train]'",
+    "peft": "pip install 'echoic[train]'",
+    "torchaudio": "pip install 'echoic[train]'",
+    "transformers": "pip install 'echoic[train]'",
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fact:
-    """One line of the report: `value` is what was found, or why not, and `mend` what to type."""
+    """One line of the report.
+
+    Attributes:
+        topic: what it is about.
+        state: "missing" for what does not work and should, "info" for what just is so.
+        value: what was found, or why nothing was.
+        mend: what to do about it.
+    """
 
     topic: str
     state: State
@@ -46,39 +66,55 @@ def register(app: typer.Typer) -> None:
 
 
 def env(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
 ) -> None:
-    """Print versions, devices, the extension's state and what is missing."""
+    """Print versions, devices and what is missing, each with its mend."""
     facts = list(gather())
     if as_json:
         typer.echo(json.dumps([asdict(fact) for fact in facts], indent=2))
         return
     width = max(len(fact.topic) for fact in facts)
     for fact in facts:
-        mark = {"ok": "  ", "info": "  ", "missing": "- "}[fact.state]
         mend = f"   ({fact.mend})" if fact.mend else ""
-        typer.echo(f"{mark}{fact.topic:<{width}}  {fact.value}{mend}")
+        typer.echo(f"{MARKS[fact.state]}{fact.topic:<{width}}  {fact.value}{mend}")
 
 
 def gather() -> Iterator[Fact]:
     """Yield every fact; whatever a probe raises becomes a fact, never a traceback."""
-    yield Fact("echoic", "ok", importlib.metadata.version("echoic"))
+    yield from _package("echoic", "pip install -e .", required=True)
     yield Fact("python", "ok", f"{platform.python_version()} ({sys.executable})")
     yield Fact("system", "info", f"{platform.platform()}, {os.cpu_count()} processors")
-    for package, mend in PACKAGES.items():
-        yield _package(package, mend)
-    yield from _torch_facts()
-    yield from _torchaudio_guard()
-    yield from _audio_facts()
-    yield from _extension_facts()
-    yield from _models()
+    for package, mend in REQUIRED.items():
+        yield from _package(package, mend, required=True)
+    for package, mend in OPTIONAL.items():
+        yield from _package(package, mend, required=False)
+    probes: dict[str, Callable[[], Iterator[Fact]]] = {
+        "torch devices": _torch_facts,
+        "torchaudio native code": _torchaudio_guard,
+        "libsndfile": _sndfile,
+        "ffmpeg": _ffmpeg,
+        "extension": _extension,
+        "compilers": _compilers,
+        "models": _models,
+    }
+    for topic, probe in probes.items():
+        yield from _guarded(topic, probe)
 
 
-def _package(name: str, mend: str) -> Fact:
+def _guarded(topic: str, probe: Callable[[], Iterator[Fact]]) -> Iterator[Fact]:
     try:
-        return Fact(name, "ok", importlib.metadata.version(name))
+        yield from probe()
+    except Exception as error:  # the report must come, above all where things are broken
+        reason = " ".join(str(error).split())
+        yield Fact(topic, "missing", f"{type(error).__name__}: {reason}")
+
+
+def _package(name: str, mend: str, *, required: bool) -> Iterator[Fact]:
+    try:
+        yield Fact(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Fact(name, "missing", "not installed", mend)
+        value = "not installed" if required else "not installed, optional"
+        yield Fact(name, "missing" if required else "info", value, mend)
 
 
 def _torch_facts() -> Iterator[Fact]:
@@ -110,13 +146,16 @@ def _torchaudio_guard() -> Iterator[Fact]:
         yield Fact("torchaudio native code", "info", f"guarded: {why}", mend)
 
 
-def _audio_facts() -> Iterator[Fact]:
+def _sndfile() -> Iterator[Fact]:
     import soundfile
-
-    from echoic.audio.ffmpeg import find_ffmpeg
 
     formats = ", ".join(sorted(soundfile.available_formats()))
     yield Fact("libsndfile", "ok", f"{soundfile.__libsndfile_version__}: {formats}")
+
+
+def _ffmpeg() -> Iterator[Fact]:
+    from echoic.audio.ffmpeg import find_ffmpeg
+
     ffmpeg = find_ffmpeg()
     if ffmpeg is None:
         mend = "install ffmpeg, or pip install 'echoic[ffmpeg]'"
@@ -125,25 +164,29 @@ def _audio_facts() -> Iterator[Fact]:
         yield Fact("ffmpeg", "ok", str(ffmpeg))
 
 
-def _extension_facts() -> Iterator[Fact]:
-    from echoic.cuda_ext import toolchain
+def _extension() -> Iterator[Fact]:
+    from echoic.cuda_ext.toolchain import extension_mode
 
     try:
-        found = toolchain.probe()
+        yield Fact("extension", "info", f"no kernels yet (ECHOIC_EXT={extension_mode()})")
     except ValueError as error:
         yield Fact("extension", "missing", str(error), "unset ECHOIC_EXT")
-        return
-    yield Fact("extension", "info", f"no kernels yet (ECHOIC_EXT={found.mode})")
+
+
+def _compilers() -> Iterator[Fact]:
+    from echoic.cuda_ext.toolchain import probe
+
+    found = probe()
     if found.cxx is None:
-        yield Fact("c++ compiler", "missing", "not found", "install g++ or clang")
+        yield Fact("c++ compiler", "info", "not found", "install g++ or clang, or set CXX")
     else:
         yield Fact("c++ compiler", "ok", f"{found.cxx}: {found.cxx_version}")
     yield Fact("nvcc", "info", f"{found.nvcc}: {found.nvcc_version}" if found.nvcc else "not found")
 
 
 def _models() -> Iterator[Fact]:
-    from echoic.asr.whisper.checkpoint import box_models
+    from echoic.asr.whisper.box import box_models
 
     for model in box_models():
-        size = f"{model.num_bytes / 1e6:.0f} MB"
+        size = f"{model.num_bytes / 1e6:.1f} MB"
         yield Fact(f"model {model.name}", "ok", f"{size} in {model.folder}")
