@@ -1,0 +1,128 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from speech_data import CPU, novel, tiny_en
+from torch import nn
+
+from echoic.asr.options import TranscribeOptions
+from echoic.asr.whisper import arithmetic
+from echoic.asr.whisper.arithmetic import Arithmetic, Int8Linear
+from echoic.asr.whisper.decoding import WindowDecoder
+
+NEEDS_INT8 = pytest.mark.skipif(
+    "x86" not in torch.backends.quantized.supported_engines, reason="no 8-bit kernels here"
+)
+
+
+def eight_bit(inputs: int, outputs: int, seed: int = 0) -> tuple[nn.Linear, Int8Linear]:
+    layer = nn.Linear(inputs, outputs)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(outputs, inputs, generator=generator) * inputs**-0.5)
+        layer.bias.copy_(torch.randn(outputs, generator=generator))
+    return layer, Int8Linear(layer.weight, layer.bias)
+
+
+@NEEDS_INT8
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    rows=st.integers(1, 20),
+    sizes=st.sampled_from([(2, 3), (16, 24), (64, 40), (384, 100)]),
+)
+def test_a_row_does_not_know_its_neighbours(seed: int, rows: int, sizes: tuple[int, int]):
+    _, fast = eight_bit(*sizes, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, sizes[0], generator=generator)
+    x *= 10.0 ** torch.randint(-6, 7, (rows, 1), generator=generator)  # loud and soft ones
+    x[rows // 2] = 0
+    together = fast(x)
+    for row in range(rows):
+        assert torch.equal(fast(x[row : row + 1]), together[row : row + 1])
+    order = torch.randperm(rows, generator=generator)
+    assert torch.equal(fast(x[order]), together[order])
+    assert torch.equal(fast(x[:, None])[:, 0], together)
+
+
+@NEEDS_INT8
+def test_zero_huge_and_tiny_rows():
+    layer, fast = eight_bit(64, 32)
+    assert torch.equal(fast(torch.zeros(3, 64)), layer.bias.expand(3, 32))
+    x = torch.randn(1, 64, generator=torch.Generator().manual_seed(1))
+    unbiased = Int8Linear(layer.weight, None)
+    for power in (-15, -6, 6, 15):
+        factor = 2.0 ** (3 * power)
+        torch.testing.assert_close(unbiased(x * factor), unbiased(x) * factor, rtol=0, atol=0)
+    assert fast(torch.full((1, 64), 1e30)).isfinite().all()
+    assert fast(torch.zeros(0, 64)).shape == (0, 32)
+    assert fast(torch.zeros(2, 5, 64)).shape == (2, 5, 32)
+
+
+@NEEDS_INT8
+@pytest.mark.parametrize("inputs", [64, 384, 1536])
+def test_error_against_float64(inputs: int):
+    layer, fast = eight_bit(inputs, 200)
+    x = torch.randn(50, inputs, generator=torch.Generator().manual_seed(2))
+    exact = x.double() @ layer.weight.double().T + layer.bias.double()
+    error = fast(x).double() - exact
+    # Half a step of each factor, weights in 255 levels, frames in 128 or 256 between their peaks.
+    w_step = layer.weight.double().abs().amax(1) / 127
+    x_step = 2 * x.double().abs().amax(1) / 127
+    worst = (
+        x.double().abs().sum(1)[:, None] * w_step / 2
+        + x_step[:, None] / 2 * layer.weight.double().abs().sum(1)
+        + inputs * x_step[:, None] * w_step / 4
+    )
+    assert (error.abs() <= worst).all()
+    assert error.std() < 0.03 * (exact - layer.bias).std()
+
+
+@pytest.mark.parametrize("width", [16, 384])
+def test_the_choice_is_one_that_works(width: int):
+    chosen = arithmetic.choose(CPU, width)
+    assert chosen.encoder in arithmetic.ENCODER_CANDIDATES
+    assert chosen.decoder in arithmetic.DECODER_CANDIDATES
+    arithmetic.check(chosen.encoder, CPU)
+    arithmetic.check(chosen.decoder, CPU)
+    assert arithmetic.choose(torch.device("cuda"), width) == Arithmetic("float16", "float16")
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "message"),
+    [
+        ("int4", "cpu", "unknown arithmetic 'int4': one of auto, float32, bfloat16"),
+        ("float16", "cpu", "float16 is for GPUs: on a CPU take float32"),
+        ("int8", "cuda", "int8 is for CPUs: on cuda take float16"),
+    ],
+)
+def test_wrong_kinds(kind: str, device: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        arithmetic.check(kind, torch.device(device))
+
+
+def test_names():
+    assert str(arithmetic.named("bfloat16")) == "bfloat16"
+    assert str(arithmetic.named("int8")).startswith("int8")
+    assert str(Arithmetic("bfloat16", "int8")) == "bfloat16/int8"
+    with pytest.raises(ValueError, match="unknown arithmetic 'auto16'"):
+        arithmetic.named("auto16")
+
+
+TEXTS = (
+    "leisure to consider how much there might be prudently in his power",
+    "young man",
+    "cold-hearted and rather selfish",
+    "Had he married a more amiable woman, he might have been made still more",
+    "He might even have been made amiable himself.",
+)
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", pytest.param("int8", marks=NEEDS_INT8)])
+@torch.inference_mode()
+def test_every_kind_hears_the_same_words(kind: str):
+    decoder = WindowDecoder(tiny_en(kind), TranscribeOptions())
+    encoded = decoder.encode([u.wav for u in novel()])
+    found = decoder.decode(encoded, [None] * 5, [0] * 5)
+    for decoded, words in zip(found, TEXTS, strict=True):
+        assert words in decoded.text
