@@ -143,14 +143,13 @@ def describe(title: str, rows: Sequence[Row], settings: Settings) -> str:
     """Return what a reader of the table must know: machine, versions, data, settings."""
     names = ("torch", "openai-whisper", "faster-whisper", "ctranslate2")
     versions = ", ".join(f"{name} {_version(name)}" for name in names)
-    fallback = "as by default" if settings.fallback else "off everywhere"
+    fallback = "on (but not in the batched pipeline)" if settings.fallback else "off"
     return "\n".join(
         [
             f"## {title}",
             f"{len(rows)} files, {sum(row.seconds for row in rows):.0f} s; model {settings.model}; "
             f"{settings.runs} paired runs; {settings.threads} threads each; "
-            f"greedy, English; fallback to higher temperatures {fallback} "
-            "(the batched pipeline has none)",
+            f"greedy, English; fallback to higher temperatures {fallback}",
             f"{_processor()}, {psutil.cpu_count()} processors, load "
             f"{psutil.getloadavg()[0]:.1f}; Python {platform.python_version()}, {versions}",
         ]

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]  # timeout 0: none
 TOLERANCE = 0.03
 USABLE = 0.3
 MEMORY_TIMES = 12
+FULL_MINUTES = 10  # a shorter recording does not fill one batch, and so needs less than it may
 MAX_GROWTH = 100e6  # bytes
 
 
@@ -73,7 +74,10 @@ def test_memory(
             ]
         )
     say(describe("memory", [row], dataclasses.replace(settings, runs=1)) + "\n" + align(lines))
-    assert peaks[1] - peaks[0] < MAX_GROWTH
+    if settings.minutes < FULL_MINUTES:
+        say(f"growth not judged: the shorter recording is below {FULL_MINUTES} minutes")
+    else:
+        assert peaks[1] - peaks[0] < MAX_GROWTH
 
 
 def compare(
