@@ -1,8 +1,10 @@
 """Where Whisper models come from: the box, a Hugging Face id, or a folder on disk."""
 
 import json
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,11 @@ def load_checkpoint(
         CheckpointError: not found or not a whole Whisper model, in one line that says why.
     """
     folder = find_folder(name_or_dir, revision)
+    with _whole_messages(folder):
+        return _load(folder, str(name_or_dir), dtype)
+
+
+def _load(folder: Path, name: str, dtype: torch.dtype | None) -> Checkpoint:
     if ct2.is_ct2_folder(folder):
         values, generation, state = ct2.load_ct2(folder, dtype)
     else:
@@ -81,6 +88,7 @@ def load_checkpoint(
         state = _load_state(folder, dtype)
     config = WhisperConfig.from_dict(values)
     check_state(state, config, str(folder))
+    _check_finite(state, folder)
     tokenizer = WhisperTokenizer.from_folder(folder)
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
@@ -89,10 +97,10 @@ def load_checkpoint(
         )
     return Checkpoint(
         config=config,
-        generation=GenerationConfig.from_dict(generation, config, tokenizer),
+        generation=_generation(generation, config, tokenizer),
         tokenizer=tokenizer,
         state=state,
-        name=str(name_or_dir),
+        name=name,
         folder=folder,
     )
 
@@ -129,6 +137,38 @@ def _copy_tokenizer(source: Path, folder: Path) -> None:
     for name in ("tokenizer.json",) if whole else _OLD_TOKENIZER_FILES:
         if source.resolve() != folder.resolve():
             shutil.copyfile(source / name, folder / name)
+
+
+@contextmanager
+def _whole_messages(folder: Path) -> Iterator[None]:
+    """Put the folder in front of messages that do not name it, and a remedy behind those without.
+
+    A broken file says what is wrong with it in a few dozen places; what to do is always the same.
+    """
+    try:
+        yield
+    except CheckpointError as e:
+        text = " ".join(str(e).split())
+        where = "" if str(folder) in text else f"{folder}: "
+        mend = "" if ";" in text else "; fetch or convert the model again, or choose another by -m"
+        raise CheckpointError(f"{where}{text}{mend}") from e
+
+
+def _check_finite(state: Mapping[str, Tensor], folder: Path) -> None:
+    for name, tensor in state.items():
+        if not math.isfinite(tensor.sum(dtype=torch.float32)):
+            raise CheckpointError(f"{folder}: {name} holds NaN or infinity")
+
+
+def _generation(
+    values: Mapping[str, Any], config: WhisperConfig, tokenizer: WhisperTokenizer
+) -> GenerationConfig:
+    try:
+        return GenerationConfig.from_dict(values, config, tokenizer)
+    except (TypeError, ValueError, AttributeError, OverflowError) as e:
+        if isinstance(e, CheckpointError):
+            raise
+        raise CheckpointError(f"generation_config.json holds a value of a wrong kind: {e}") from e
 
 
 def _load_state(folder: Path, dtype: torch.dtype | None) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ def find_folder(name_or_dir: str | Path, revision: str | None = None) -> Path:
             raise CheckpointError(f"{name} is a folder, it has no revision {revision!r}")
         return path
     if path.is_file():
-        raise CheckpointError(f"{name} is a file, expected the folder that holds it")
+        raise CheckpointError(f"{name} is a file, expected the folder that holds it; {_choices()}")
     if isinstance(name_or_dir, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise CheckpointError(f"no folder {name}; {_choices()}")
     if name not in SHORT_NAMES and "/" not in name:

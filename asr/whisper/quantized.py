@@ -12,7 +12,9 @@ bytes.
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -105,22 +107,57 @@ def load_quantized(path: str | Path, dtype: torch.dtype = torch.float32) -> dict
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(FORMAT, "{}"))
+            header = _Header.parse((file.metadata() or {}).get(FORMAT, "{}"), path)
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as e:
+    except (SafetensorError, OSError) as e:
         raise CheckpointError(f"{path} is damaged: {e}") from e
-    if header.get("version") != VERSION:
-        raise CheckpointError(
-            f"{path} has version {header.get('version')!r} of {FORMAT}, expected {VERSION}"
-        )
     state = {
-        name: _restore(name, stored, path, dtype, header["group"])
+        name: _restore(name, stored, path, dtype, header.group)
         for name in stored
         if not name.endswith(_SCALE)
     }
-    if header["sinusoids"] is not None:
-        state[ENCODER_POSITIONS] = _rounded_sinusoids(**header["sinusoids"]).to(dtype)
+    if header.sinusoids is not None:
+        state[ENCODER_POSITIONS] = header.sinusoids.make().to(dtype)
     return state
+
+
+@dataclass(frozen=True, slots=True)
+class _Sinusoids:
+    """How the encoder's positions were made."""
+
+    length: int
+    channels: int
+    rounded_to: str
+
+    def __post_init__(self) -> None:
+        for size in (self.length, self.channels):
+            if not isinstance(size, int) or not 2 <= size <= 2**16:
+                raise ValueError(f"sinusoids of size {size!r}, expected 2 to 65536")
+        if self.rounded_to not in ("float32", "float16"):
+            raise ValueError(f"sinusoids rounded to {self.rounded_to!r}")
+
+    def make(self) -> Tensor:
+        return _rounded_sinusoids(self.length, self.channels, self.rounded_to)
+
+
+class _Header(NamedTuple):
+    group: int
+    sinusoids: _Sinusoids | None
+
+    @classmethod
+    def parse(cls, text: str, path: str | Path) -> Self:
+        """Read what `save_quantized` left in the metadata, and believe nothing of it unchecked."""
+        try:
+            values = json.loads(text)
+            version, group, recipe = (values.get(k) for k in ("version", "group", "sinusoids"))
+            if version == VERSION and not (isinstance(group, int) and group > 0):
+                raise ValueError(f"groups of {group!r} weights")
+            sinusoids = None if recipe is None else _Sinusoids(**recipe)
+        except (ValueError, TypeError, AttributeError) as e:
+            raise CheckpointError(f"{path} is damaged: its header is wrong: {e}") from e
+        if version != VERSION:
+            raise CheckpointError(f"{path} has version {version!r} of {FORMAT}, expected {VERSION}")
+        return cls(group, sinusoids)
 
 
 def _restore(
