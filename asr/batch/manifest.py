@@ -17,6 +17,7 @@ from echoic.asr.batch.errors import UsageError, printable
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")
 PATH_KEYS = ("audio", "audio_filepath")
+LONGEST = 366 * 24 * 3600  # seconds; what lies beyond is a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def _entry(line: bytes, folder: str, where: str) -> Entry:
             f"{sorted(fields)}; name the recording's path there"
         )
     audio = fields.pop(key)
-    if not isinstance(audio, str) or not audio or "\0" in audio:
+    if not isinstance(audio, str) or not audio or not _can_name_a_file(audio):
         raise UsageError(f"{printable(where)}: {key!r} is {audio!r}; it must be a path")
     offset = _seconds(fields, "offset", where)
     duration = _seconds(fields, "duration", where) if offset is not None else None
@@ -88,7 +89,8 @@ def _entry(line: bytes, folder: str, where: str) -> Entry:
 
 def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode("utf-8-sig"))
+        text = line.decode("utf-8-sig")
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite_float)
     except UnicodeDecodeError as e:
         raise UsageError(f"{printable(where)}: not UTF-8 (byte {e.start}); convert the file") from e
     except json.JSONDecodeError as e:
@@ -96,6 +98,9 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
             f"{printable(where)}: not JSON ({e.msg} at column {e.colno}); "
             "a manifest has one object a line"
         ) from e
+    except (ValueError, RecursionError) as e:
+        reason = "brackets in brackets without end" if isinstance(e, RecursionError) else str(e)
+        raise UsageError(f"{printable(where)}: not JSON ({reason}); mend or drop the line") from e
     if not isinstance(value, dict):
         raise UsageError(
             f"{printable(where)}: a {type(value).__name__}, not an object; "
@@ -109,8 +114,10 @@ def _seconds(fields: dict[str, Any], key: str, where: str) -> float | None:
     if value is None:
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:
-        raise UsageError(f"{printable(where)}: {key!r} is {value!r}; it must be seconds, 0 or more")
+    if not number or not 0 <= value <= LONGEST:
+        raise UsageError(
+            f"{printable(where)}: {key!r} is {value!r}; it must be seconds, from 0 to a year"
+        )
     return float(value)
 
 
@@ -119,10 +126,32 @@ def _identifier(value: object, where: str) -> str | None:
         return None
     text = str(value)
     parts = text.replace("\\", "/").split("/")
-    unsafe = "\0" in text or {"", ".", ".."} & set(parts) or (os.name == "nt" and ":" in text)
+    unsafe = (
+        not _can_name_a_file(text)
+        or {"", ".", ".."} & set(parts)
+        or (os.name == "nt" and ":" in text)
+    )
     if isinstance(value, str | int) and not unsafe:
         return text
     raise UsageError(
         f"{printable(where)}: id {value!r} cannot name an output file; "
         "use a relative path without empty, '.' or '..' parts"
     )
+
+
+def _can_name_a_file(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON value")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
