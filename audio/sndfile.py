@@ -175,7 +175,7 @@ class SndfileReader:
 
     def _warn_if_cut_by_header(self) -> None:
         found = _CUT.search(self._file.extra_info)
-        if found and int(found[2]) < int(found[1]) < _OPEN_ENDED:
+        if found and self._file.frames and int(found[2]) < int(found[1]) < _OPEN_ENDED:
             self._warn(f"is cut: its header promises {found[1]} bytes, {found[2]} are there")
 
     def _seconds(self, frames: int) -> str:

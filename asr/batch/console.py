@@ -37,6 +37,10 @@ class Console:
         """Say on stderr, in one line, what is wrong with a file."""
         self._write(f"echoic: {printable(name)}: {message}\n", sys.stderr)
 
+    def warning(self, text: str) -> None:
+        """Say on stderr that a result is not what it could be, also when quiet."""
+        self._write(f"echoic: warning: {printable(text)}\n", sys.stderr)
+
     def note_error(self, text: str) -> None:
         """Say on stderr what is wrong with the whole command, also when quiet."""
         self._write(f"echoic: {text}\n", sys.stderr)

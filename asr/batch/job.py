@@ -13,6 +13,7 @@ from echoic.asr.batch.errors import OutputError, UsageError, describe, printable
 from echoic.asr.batch.inputs import Finder, Listing, read_files_from
 from echoic.asr.batch.journal import Journal
 from echoic.asr.batch.naming import Shard
+from echoic.asr.batch.notices import warnings_in_lines
 from echoic.asr.batch.outputs import FolderSink, JsonLinesSink, Sink, TextSink
 from echoic.asr.batch.resume import Target, digest, make_plan
 from echoic.asr.batch.subtitles import Layout
@@ -42,7 +43,7 @@ class Request:
         batch_size: windows decoded together.
         quiet: only results and errors.
         fail_fast: stop at the first failure.
-        debug: print tracebacks.
+        debug: print tracebacks, and the warnings of libraries.
     """
 
     inputs: tuple[str, ...]
@@ -64,6 +65,8 @@ class Request:
             raise UsageError("no input; name files, folders, patterns, a manifest.jsonl or '-'")
         if self.files_from == STDIN and STDIN in self.inputs:
             raise UsageError("'-' stands for the list and for the sound; standard input is one")
+        if self.output_dir == "":
+            raise UsageError("the output folder's name is empty; name it with -o DIR")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size is {self.batch_size}; it must be 1 or more")
         if self.output_dir is None and self.json_lines and self.formats is not None:
@@ -106,7 +109,7 @@ def run_job(request: Request, model: Model[Any]) -> int:
     """
     console = Console(quiet=request.quiet)
     try:
-        with _terminate_like_interrupt():
+        with _terminate_like_interrupt(), warnings_in_lines(console, debug=request.debug):
             return _run(request, model, console)
     except UsageError as e:
         console.note_error(str(e))
