@@ -19,4 +19,10 @@ class AudioWarning(UserWarning):
 def one_line(text: str) -> str:
     """Folds every run of white space to one blank and shows unprintable characters by number."""
     folded = " ".join(str(text).split())
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in folded)
+    return "".join(map(_visible, folded))
+
+
+def _visible(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte of a file name that is not UTF-8
+        return "\ufffd"
+    return character if character.isprintable() else f"\\x{ord(character):02x}"

@@ -211,6 +211,8 @@ def _open_path(path: str | os.PathLike[str]) -> BinaryIO:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.ENOTDIR):
             raise OSError(f"{shown}: {error.strerror}; check the path") from None
+        if os.path.islink(path):
+            raise FileNotFoundError(f"{shown}: the link leads nowhere; mend or drop it") from None
         where = f"check the spelling (working directory: {os.getcwd()})"
         raise FileNotFoundError(f"{shown}: no such file; {where}") from None
 

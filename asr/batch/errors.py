@@ -1,7 +1,10 @@
 """Errors of a batch as one clear line each."""
 
 import errno
+import unicodedata
 from collections.abc import Iterable
+
+from echoic.audio.errors import one_line
 
 FULL_OR_LOCKED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """Errors of the output folder itself: the next file would fail in the same way."""
@@ -31,13 +34,21 @@ class OutputError(OSError):
             errno.ENOSPC: "free some space and run the same command again to go on",
             errno.EDQUOT: "free some of your quota and run the same command again to go on",
             errno.EROFS: "choose another folder with -o",
+            errno.EEXIST: "a file is in the way, choose another folder with -o",
+            errno.ENOTDIR: "a file is in the way, choose another folder with -o",
+            errno.EISDIR: "a folder is in the way, remove it or choose another one with -o",
+            errno.ENAMETOOLONG: "give the recording a shorter name, or an id in a manifest",
         }.get(self.cause.errno or 0, "choose another folder with -o, or mend its permissions")
         return f"cannot write: {self.cause.strerror or self.cause}; {mend}"
 
 
 def printable(name: str) -> str:
-    """Return a file name fit for a terminal: bytes that are not UTF-8 become U+FFFD."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    r"""Return a file name fit for one line of a terminal.
+
+    Bytes that are not UTF-8 become U+FFFD; line breaks, escape sequences and other controls are
+    spelled out, as `\n` and `\x1b`; an empty name is shown as ''.
+    """
+    return "".join(map(_visible, name)) or "''"
 
 
 def describe(error: BaseException, name: str, *, expected: Iterable[type] = ()) -> str:
@@ -52,7 +63,8 @@ def describe(error: BaseException, name: str, *, expected: Iterable[type] = ()) 
         message = _describe_os_error(error)
     else:
         message = " ".join(str(error).split())
-    message = message.removeprefix(" ".join(name.split()) + ": ")
+    for repeated in (getattr(error, "name", None), one_line(name), " ".join(name.split())):
+        message = message.removeprefix(f"{repeated}: ")
     if isinstance(error, (OSError, UsageError, *expected)):
         return printable(message)
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
@@ -67,4 +79,14 @@ def _describe_os_error(error: OSError) -> str:
     }
     if error.errno in mend and error.filename2 is None:
         return mend[error.errno]
+    if error.strerror and error.filename2 is None:
+        return f"{error.strerror}; check the file and the disk it is on"
     return " ".join((error.strerror or str(error) or type(error).__name__).split())
+
+
+def _visible(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return "\ufffd"
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return character.encode("unicode_escape").decode("ascii")
+    return character

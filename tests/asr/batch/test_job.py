@@ -244,5 +244,5 @@ def test_an_output_folder_that_is_a_file(bench: Bench):
     make(a="one")
     Path("out").write_text("")
     assert bench.run("a.wav", output_dir="out") == 1
-    assert bench.err.startswith("echoic: out: cannot write: File exists; choose another folder")
+    assert bench.err.startswith("echoic: out: cannot write: File exists; a file is in the way")
     assert bench.loads == 0
