@@ -3,6 +3,7 @@
 Nothing here imports torch before a command runs.
 """
 
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -140,7 +141,7 @@ def transcribe(
     batch_size: Annotated[int, option("Windows decoded together.", RUNNING, min=1)] = 8,
     threads: Annotated[int | None, option("CPU threads.", RUNNING, min=1)] = None,
     quiet: Annotated[
-        bool, option("Results and errors only.", RUNNING, "--quiet/--no-quiet", "-q")
+        bool, option("Results and problems only.", RUNNING, "--quiet/--no-quiet", "-q")
     ] = False,
     fail_fast: Annotated[bool, option("Stop at the first failure.", RUNNING)] = False,
     debug: Annotated[bool, option("Print where errors come from.", RUNNING)] = False,
@@ -166,8 +167,8 @@ def transcribe(
             "language": language,
             "task": task.value,
             "beam_size": beam_size,
-            "prompt": prompt,
-            "hotwords": hotwords,
+            "prompt": _text("--prompt", prompt),
+            "hotwords": _text("--hotwords", hotwords),
             "word_timestamps": _word_timestamps(word_timestamps, request.layout),
             "vad": vad,
         }
@@ -203,6 +204,15 @@ def load_transcriber(
     return Transcriber.from_pretrained(name, device=device, dtype=dtype, threads=threads)
 
 
+def _text(name: str, text: str | None) -> str | None:
+    """Return a text as it was typed, if it is text."""
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError as e:
+        raise UsageError(f"{name} is not UTF-8; type it in a UTF-8 terminal") from e
+    return text
+
+
 def _word_timestamps(asked: bool | None, layout: Layout) -> bool:
     if asked is False and layout.needs_words:
         raise UsageError(
@@ -216,9 +226,12 @@ def _model(
     decoding: dict[str, Any], shapes: dict[str, Any], load: Callable[[], "BatchTranscriber[Any]"]
 ) -> Model[Any]:
     from echoic.asr.options import TranscribeOptions
+    from echoic.asr.whisper.languages import language_code
     from echoic.audio.io import AUDIO_SUFFIXES, AudioDecodeError
 
     try:  # what was not given is left to the options' own defaults
+        if decoding["language"] is not None:
+            language_code(decoding["language"])
         options = TranscribeOptions(**{k: v for k, v in decoding.items() if v is not None})
     except ValueError as e:
         raise UsageError(str(e)) from e
@@ -229,10 +242,10 @@ def _measure(source: Source) -> float | None:
     """Return a source's length in seconds for the progress bar, None where it is not known."""
     from echoic.audio.io import info
 
-    if source.is_stdin:
-        return None
     if source.duration is not None:
         return source.duration
+    if not os.path.isfile(source.path):  # a pipe can be read only once
+        return None
     try:
         length = info(source.path).duration
     except (ValueError, OSError):  # told when it is the file's turn

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from echoic.asr.batch.console import Console, Stopwatch, clock
-from echoic.asr.batch.errors import OutputError, describe
+from echoic.asr.batch.errors import OutputError, UsageError, describe
 from echoic.asr.batch.inputs import Problem
 from echoic.asr.batch.outputs import Sink, close_all
 from echoic.asr.source import Outcome, Source
@@ -22,7 +22,8 @@ class BatchTranscriber(Protocol[Options]):
     """What the engine needs of a model.
 
     `transcribe_many` takes sources lazily, a bounded amount of audio ahead, and yields one outcome
-    each, in any order; a bad file is an outcome with an error, never an exception. `on_progress`
+    each, in any order; a bad file is an outcome with an error, never an exception. Options that do
+    not suit the model are a ValueError of the call itself. `on_progress`
     hears of each stretch that is finished, in seconds of audio since the last call.
     """
 
@@ -108,17 +109,16 @@ class Engine:
         *,
         batch_size: int,
     ) -> Summary:
-        """Transcribe all sources; returns also after Ctrl-C, and says so in the summary."""
+        """Transcribe all sources; returns also after Ctrl-C, and says so in the summary.
+
+        Raises:
+            UsageError: the transcriber refuses the options.
+        """
         watch, summary = Stopwatch(), self._summary
         try:
             with ExitStack() as stack:
                 stack.callback(close_all, self._sinks)
-                outcomes = transcriber.transcribe_many(
-                    self._hand_out(sources),
-                    options,
-                    batch_size=batch_size,
-                    on_progress=self._console.advance,
-                )
+                outcomes = self._begin(transcriber, sources, options, batch_size)
                 if callable(close := getattr(outcomes, "close", None)):
                     stack.callback(close)
                 for outcome in outcomes:
@@ -133,13 +133,30 @@ class Engine:
         except OutputError as e:
             summary.stopped = True
             self._note_failure(e.path, str(e), e)
-        except BrokenPipeError:
+        except (BrokenPipeError, UsageError):
             raise
         except Exception as e:  # the transcriber's fault, not a file's: what is done is kept
             summary.stopped = True
             self._note_failure("the batch", describe(e, "", expected=self._expected), e)
         summary.wall = watch.seconds
         return summary
+
+    def _begin(
+        self,
+        transcriber: BatchTranscriber[Options],
+        sources: Iterable[Source],
+        options: Options,
+        batch_size: int,
+    ) -> Iterator[Outcome]:
+        try:
+            return transcriber.transcribe_many(
+                self._hand_out(sources),
+                options,
+                batch_size=batch_size,
+                on_progress=self._console.advance,
+            )
+        except ValueError as e:
+            raise UsageError(describe(e, "", expected=(ValueError,))) from e
 
     def _hand_out(self, sources: Iterable[Source]) -> Iterator[Source]:
         for source in sources:

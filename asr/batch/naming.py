@@ -8,6 +8,7 @@ entries that have an `id` are named by it.
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,10 +48,10 @@ class Shard:
         Raises:
             UsageError: for anything else.
         """
-        index, slash, count = text.partition("/")
-        if not (slash and index.isascii() and index.isdigit() and count.isdigit()):
+        found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if found is None:
             raise UsageError(f"--shard {text!r} is not a part; write it as 2/8 (part 2 of 8)")
-        return cls(int(index), int(count))
+        return cls(int(found[1]), int(found[2]))
 
     def holds(self, name: str) -> bool:
         """Whether a name belongs here.
