@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -88,12 +89,17 @@ def digest(choices: Mapping[str, Any]) -> str:
 
 
 def fingerprint(source: Source) -> tuple[int, int] | tuple[None, None]:
-    """Return a file's size in bytes and time of change in ns, or Nones where it has none."""
+    """Return a file's size in bytes and time of change in ns, or Nones where it has none.
+
+    A pipe has none: what comes out of it may be another recording each time.
+    """
     if source.is_stdin:
         return None, None
     try:
         status = os.stat(source.path)
     except OSError:
+        return None, None
+    if not stat.S_ISREG(status.st_mode):
         return None, None
     return status.st_size, status.st_mtime_ns
 
