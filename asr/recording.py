@@ -41,6 +41,9 @@ class Recording:
         self.error: Exception | None = None
         self._tokenizer = tokenizer
         self._samples = 0
+        self._decoded = 0
+        self._told = 0.0
+        self._finished = False
         self._segments: list[Segment] = []
 
     def count(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -54,10 +57,19 @@ class Recording:
         if self.error is not None:
             return None
         try:
-            return next(self.windows, None)
+            window = next(self.windows, None)
         except Exception as error:  # told in the outcome; the batch goes on
             self.fail(error)
             return None
+        self._finished = window is None
+        return window
+
+    def news(self) -> float:
+        """Return how many seconds are done that were not told before, silence included."""
+        done = self._samples if self._finished else min(self._decoded, self._samples)
+        seconds = done / SAMPLE_RATE
+        told, self._told = self._told, max(self._told, seconds)
+        return self._told - told
 
     def fail(self, error: Exception) -> None:
         """Note why this recording cannot be transcribed."""
@@ -76,6 +88,7 @@ class Recording:
         Returns:
             The end of the window, when the model stopped before the speech did.
         """
+        self._decoded += len(window.wav)
         if decoded.is_silence:
             return None
         for index, span in enumerate(

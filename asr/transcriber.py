@@ -139,16 +139,20 @@ class Transcriber:
         decoder = WindowDecoder(self.model, options)
         pool = _Pool(recordings, batch_size)
         while batch := pool.next_batch():
-            seconds = sum(window.seconds for _, window in batch)
             try:
                 self._decode(decoder, batch, pool)
             except Exception as error:  # a recording must not take the others with it
                 for recording, _ in batch:
                     recording.fail(error)
+            finished = list(pool.take_finished())
             if on_progress is not None:
-                on_progress(seconds)
-            yield from pool.take_finished()
-        yield from pool.take_finished()
+                touched = {id(r): r for r in (*(r for r, _ in batch), *finished)}
+                on_progress(sum(recording.news() for recording in touched.values()))
+            yield from (recording.outcome() for recording in finished)
+        for recording in pool.take_finished():
+            if on_progress is not None:
+                on_progress(recording.news())
+            yield recording.outcome()
 
     @torch.inference_mode()
     def _decode(
@@ -257,15 +261,15 @@ class _Pool:
         """Put back what is left of a window."""
         self._waiting.insert(0, (recording, window))
 
-    def take_finished(self) -> Iterator[Outcome]:
-        """Yield the recordings with nothing left to decode."""
+    def take_finished(self) -> Iterator[Recording]:
+        """Yield the recordings with nothing left to decode, each once."""
         busy = {id(recording) for recording, _ in self._waiting}
         for recording in list(self._unfinished):
             if recording.error is not None or (
                 recording is not self._reading and id(recording) not in busy
             ):
                 self._unfinished.remove(recording)
-                yield recording.outcome()
+                yield recording
 
     def _fill(self) -> None:
         while len(self._waiting) < self._batch_size * LOOKAHEAD:
