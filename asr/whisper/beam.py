@@ -38,7 +38,8 @@ class _Beam:
             if len(growing) == width:
                 break
             if token == end:
-                self.ended.append((self.growing[source], score))
+                if score > -torch.inf:  # few tokens are possible at first: the rest fill the beam
+                    self.ended.append((self.growing[source], score))
                 continue
             sources.append(source)
             tokens.append(token)
