@@ -162,18 +162,18 @@ def test_a_narrow_beam_is_the_textbook_one(seed: int, width: int):
     assert [list(h.tokens) for h in found] == expected
 
 
-def test_impossible_endings_do_not_count():
-    """At first there are five words only: the rest of a wide beam is impossible, ends included."""
+@pytest.mark.parametrize(("width", "patience"), [(1, 1.0), (5, 0.2), (20, 0.05), (20, 1.0)])
+def test_impossible_endings_do_not_count(width: int, patience: float):
+    """Where one token only is possible, the rest of the beam is filled with impossible ones."""
 
     def speak(_window: int, text: tuple[int, ...]) -> Tensor:
-        scores = torch.full((VOCAB,), -30.0)
+        scores = torch.full((VOCAB,), -torch.inf)
         scores[3 if len(text) < 4 else EOT] = 5.0
         return scores
 
-    (found,) = beam_search(task(speak, [0]), beam_size=5, patience=0.2)
+    (found,) = beam_search(task(speak, [0]), beam_size=width, patience=patience)
     assert (found.tokens, found.complete) == ((3, 3, 3, 3), True)
-    (found,) = beam_search(task(speak, [0]), beam_size=20, patience=0.05)
-    assert (found.tokens, found.complete) == ((3, 3, 3, 3), True)
+    assert found.sum_logprob == pytest.approx(0.0)
 
 
 def endless(_window: int, text: tuple[int, ...]) -> Tensor:
