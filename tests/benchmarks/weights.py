@@ -90,7 +90,7 @@ def _write_openai(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def _write_ct2(source: Path, target: Path, quantization: str) -> None:
-    from ctranslate2.converters import TransformersConverter
+    from ctranslate2.converters import TransformersConverter  # pyright: ignore[reportMissingImports]
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
     converter = TransformersConverter(str(source), copy_files=["tokenizer.json"])

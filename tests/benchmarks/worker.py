@@ -61,7 +61,7 @@ class OpenAI:
 
     def __init__(self, model: str, threads: int, fallback: bool):
         import torch
-        import whisper
+        import whisper  # pyright: ignore[reportMissingImports]
 
         torch.set_num_threads(threads)
         self._model = whisper.load_model(model, device="cpu")
@@ -90,7 +90,10 @@ class FasterWhisper:
     def __init__(
         self, model: str, compute_type: str, threads: int, fallback: bool, batch_size: int = 0
     ):
-        from faster_whisper import BatchedInferencePipeline, WhisperModel
+        from faster_whisper import (  # pyright: ignore[reportMissingImports]
+            BatchedInferencePipeline,
+            WhisperModel,
+        )
 
         loaded = WhisperModel(
             model, device="cpu", compute_type=compute_type, cpu_threads=threads, num_workers=1

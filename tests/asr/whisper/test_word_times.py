@@ -227,7 +227,7 @@ def _openai_name(name: str) -> str:
 
 def mel_of(name: str) -> tuple[Tensor, int]:
     import soundfile
-    from whisper.audio import log_mel_spectrogram, pad_or_trim
+    from whisper.audio import log_mel_spectrogram, pad_or_trim  # pyright: ignore[reportMissingImports]
 
     wav, _ = soundfile.read(DATA / f"sense-and-sensibility-{name}.opus", dtype="float32")
     padded = pad_or_trim(torch.from_numpy(wav), 480_000)
