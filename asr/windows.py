@@ -86,6 +86,7 @@ def speech_windows(
         yield from _cut(sound, packer.add(segments))
         # What the packer and the segmenter hold open is the oldest sound still wanted.
         open_speech = _earliest_start(machine, segmenter.padding)
+        yield from _cut(sound, packer.close_before(open_speech))
         sound.forget(open_speech if packer.start is None else min(packer.start, open_speech))
     _, probabilities = vad.finish(vad_state)
     machine, segments = segmenter.step(machine, probabilities[0])
@@ -129,6 +130,11 @@ class _Packer:
             else:
                 self._open = segment
                 yield span
+
+    def close_before(self, sample: int) -> Iterator[SpeechSegment]:
+        """Yield the open span if nothing that begins at `sample` or later can join it."""
+        if self._open is not None and sample - self._open.end > self._max_pause:
+            yield from self.flush()
 
     def flush(self) -> Iterator[SpeechSegment]:
         """Yield the span that is still open."""
