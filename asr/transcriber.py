@@ -27,8 +27,10 @@ from echoic.audio.silero import SileroVad
 from echoic.audio.vad import VadConfig
 
 BLOCK_SECONDS = 30.0
-# Windows waiting to be decoded, in batches: more of them make batches of more equal length.
+# Windows that wait, in batches: more of them make batches of more equal length. Long ones are of
+# equal length anyway, and waiting they would only fill the memory.
 LOOKAHEAD = 4
+LOOKAHEAD_SECONDS = 240.0
 
 
 class Transcriber:
@@ -271,8 +273,14 @@ class _Pool:
                 self._unfinished.remove(recording)
                 yield recording
 
+    def _wants_more(self) -> bool:
+        if len(self._waiting) < self._batch_size:
+            return True
+        seconds = sum(window.seconds for _, window in self._waiting)
+        return len(self._waiting) < self._batch_size * LOOKAHEAD and seconds < LOOKAHEAD_SECONDS
+
     def _fill(self) -> None:
-        while len(self._waiting) < self._batch_size * LOOKAHEAD:
+        while self._wants_more():
             if self._reading is None:
                 self._reading = next(self._recordings, None)
                 if self._reading is None:

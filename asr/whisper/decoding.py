@@ -213,9 +213,10 @@ class WindowDecoder:
             return decoded
         old = decoded.hypothesis
         tokens = cut_loop(old.tokens)
+        sum_logprob = old.avg_logprob * (len(tokens) + 1)  # of the tokens kept, about
         text = self.model.tokenizer.decode(tokens)
         return Decoded(
-            hypothesis=Hypothesis(tokens, old.sum_logprob, old.no_speech_prob, old.complete),
+            hypothesis=Hypothesis(tokens, sum_logprob, old.no_speech_prob, old.complete),
             text=text,
             temperature=decoded.temperature,
             compression_ratio=compression_ratio(text),

@@ -1,5 +1,6 @@
 """Whisper's encoder, for whole windows and for short ones with silence thinned out."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -38,6 +39,20 @@ class EncodedWindows(NamedTuple):
 
     states: Tensor
     log_counts: Tensor
+
+
+def concatenate(parts: Sequence[EncodedWindows]) -> EncodedWindows:
+    """Join batches of windows; the shorter ones are padded with frames that count for nothing."""
+    width = max(part.states.shape[1] for part in parts)
+
+    def padded(tensor: Tensor, value: float) -> Tensor:
+        missing = width - tensor.shape[1]
+        return functional.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, missing), value=value)
+
+    return EncodedWindows(
+        torch.cat([padded(part.states, 0.0) for part in parts]),
+        torch.cat([padded(part.log_counts, -torch.inf) for part in parts]),
+    )
 
 
 class Encoder(nn.Module):

@@ -1,6 +1,6 @@
 """The Whisper model: weights from anywhere, arithmetic for this machine, log-mel to tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -13,7 +13,7 @@ from echoic.asr.whisper.arithmetic import Arithmetic
 from echoic.asr.whisper.checkpoint import Checkpoint, load_checkpoint
 from echoic.asr.whisper.config import GenerationConfig, WhisperConfig
 from echoic.asr.whisper.decoder import Decoder
-from echoic.asr.whisper.encoder import EncodedWindows, Encoder
+from echoic.asr.whisper.encoder import EncodedWindows, Encoder, concatenate
 from echoic.asr.whisper.tokenizer import WhisperTokenizer
 from echoic.audio.features import LogMel
 
@@ -24,6 +24,8 @@ FRAMES_PER_SECOND = SAMPLE_RATE // SAMPLES_PER_FRAME
 # Frames of silence that one stands for after a window, and samples that stay as they are.
 SILENCE_STRIDE = 8
 SILENCE_KEPT = SAMPLE_RATE // 2
+# Samples encoded at once: as many as keep the processor busy, few enough to stay in its cache.
+SAMPLES_AT_ONCE = 32 * SAMPLE_RATE
 # So many frames on, no convolution sees the window any more.
 SILENT_FRAMES = 4
 
@@ -124,6 +126,12 @@ class WhisperModel(nn.Module):
         Returns:
             States and counts of the windows' frames, each window's own first.
         """
+        parts: list[EncodedWindows] = []
+        for group in _groups(wavs):
+            parts.append(self._encode(group, stride))
+        return concatenate(parts)
+
+    def _encode(self, wavs: Sequence[Tensor], stride: int) -> EncodedWindows:
         limit = self.config.max_source_positions * SAMPLES_PER_FRAME
         kept = [min(len(wav) + SILENCE_KEPT, limit) for wav in wavs]
         frames = torch.tensor([-(-n // SAMPLES_PER_FRAME) for n in kept])
@@ -133,3 +141,17 @@ class WhisperModel(nn.Module):
         )
         mel = self.log_mel(batch.to(self.device))
         return self.encoder.encode_padded(mel, frames.to(self.device), stride=stride)
+
+
+def _groups(wavs: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
+    """Split windows, in order, into groups that are encoded together."""
+    start = 0
+    while start < len(wavs):
+        longest, end = 0, start
+        while end < len(wavs):
+            longest = max(longest, len(wavs[end]) + SILENCE_KEPT)
+            if end > start and longest * (end + 1 - start) > SAMPLES_AT_ONCE:
+                break
+            end += 1
+        yield wavs[start:end]
+        start = end
