@@ -169,7 +169,7 @@ class SndfileReader:
         self._warn(f"is damaged or cut after {self._seconds(self._position + got)}")
 
     def _warn_if_short(self, frames: int) -> None:
-        if self.format in _CLAIMS and frames < self._file.frames < 2**40:
+        if self.format in _CLAIMS and 0 < frames < self._file.frames < 2**40:
             promised = self._seconds(self._file.frames)
             self._warn(f"is cut: its header promises {promised}, {self._seconds(frames)} are there")
 
