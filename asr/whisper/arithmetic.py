@@ -5,7 +5,9 @@ on a token at a time and is bound by the reading of weights. So the two are chos
 """
 
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -13,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from echoic.asr.whisper.attention import Attention
+from echoic.asr.whisper.config import WhisperConfig
 from echoic.asr.whisper.decoder import Decoder
-from echoic.asr.whisper.encoder import Encoder
+from echoic.asr.whisper.encoder import Encoder, EncoderLayer
 
 Kind = Literal["float32", "bfloat16", "float16", "int8"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -45,9 +48,11 @@ class Int8Linear(nn.Module):
         self.out_features, self.in_features = weight.shape
         scales = weight.detach().float().abs().amax(dim=1).clamp_min(1e-12) / 127
         zeros = torch.zeros(len(scales), dtype=torch.int64)
-        quantized = torch.quantize_per_channel(
-            weight.detach().float(), scales.double(), zeros, 0, torch.qint8
-        )
+        with warnings.catch_warnings():  # of a move to torchao, which has no such kernel for CPUs
+            warnings.filterwarnings("ignore", category=UserWarning)
+            quantized = torch.quantize_per_channel(
+                weight.detach().float(), scales.double(), zeros, 0, torch.qint8
+            )
         self._packed = torch.ops.quantized.linear_prepack(quantized, None)
         # Without VNNI the kernel adds pairs of products in 16 bits: seven bits cannot overflow.
         self._reduce_range = not torch.cpu._is_vnni_supported()
@@ -81,8 +86,7 @@ def apply(encoder: Encoder, decoder: Decoder, arithmetic: Arithmetic) -> None:
     for kind in (arithmetic.encoder, arithmetic.decoder):
         check(kind, device)
     for layer in encoder.blocks():
-        _fuse_self_attention(layer.self_attn, arithmetic.encoder)
-        _convert(layer, ("fc1", "fc2"), arithmetic.encoder)
+        _apply_to_encoder_layer(layer, arithmetic.encoder)
     for layer in decoder.blocks():
         _fuse_self_attention(layer.self_attn, arithmetic.decoder)
         _convert(layer, ("fc1", "fc2"), arithmetic.decoder)
@@ -118,53 +122,100 @@ def named(kind: str) -> Arithmetic:
     return Arithmetic(encoder=cast(Kind, kind), decoder=cast(Kind, kind))
 
 
-def choose(device: torch.device, width: int) -> Arithmetic:
+def choose(device: torch.device, config: WhisperConfig) -> Arithmetic:
     """Measure for some milliseconds what this machine is fastest in.
 
     Args:
         device: where the model will run.
-        width: the model's width; the trial products have its shape.
+        config: of the model; the trials have its shapes.
     """
     if device.type != "cpu":
         return Arithmetic("float16", "float16")
-    return Arithmetic(
-        encoder=_fastest(ENCODER_CANDIDATES, rows=512, width=width, outputs=4 * width),
-        decoder=_fastest(DECODER_CANDIDATES, rows=8, width=width, outputs=16 * width),
-    )
+    able = _able()
+    with _one_thread(), torch.inference_mode():
+        return Arithmetic(
+            encoder=_fastest({kind: _encoder_trial(kind, config) for kind in able}),
+            decoder=_fastest({kind: _decoder_trial(kind, config) for kind in able}),
+        )
 
 
-# Eight-bit activations are not precise enough for the encoder: see tests/benchmarks.
-ENCODER_CANDIDATES: tuple[Kind, ...] = ("float32", "bfloat16")
-DECODER_CANDIDATES: tuple[Kind, ...] = ("float32", "bfloat16", "int8")
+# From the most precise to the least, which must be faster by this factor to be taken. So a busy
+# machine does not change the choice, and with it the text, from one run to the next.
+CANDIDATES: tuple[Kind, ...] = ("float32", "bfloat16", "int8")
+WORTH_LESS_PRECISION = 1.25
+TRIALS = 3
 
 
-def _fastest(candidates: Sequence[Kind], rows: int, width: int, outputs: int) -> Kind:
-    able: list[Kind] = [kind for kind in candidates if _has_instructions(kind)]
-    layer = nn.Linear(width, outputs)
-    x = torch.randn(rows, width, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        trials = {kind: (_linear([layer], kind), x.to(_dtype(kind))) for kind in able}
-        # The least of several turns is what the machine can do; others were disturbed.
-        best = {kind: min(_seconds(*trial) for _ in range(8)) for kind, trial in trials.items()}
-    return min(able, key=lambda kind: best[kind])
+def _encoder_trial(kind: Kind, config: WhisperConfig) -> Callable[[], object]:
+    """One layer over some seconds of sound, enough for attention to weigh what it does."""
+    layer = EncoderLayer(config.d_model, config.encoder_attention_heads, config.encoder_ffn_dim)
+    _apply_to_encoder_layer(layer, kind)
+    _cast_the_rest(layer, kind)
+    x = torch.randn(1, 640, config.d_model, dtype=_dtype(kind))
+    return lambda: layer(x, None)
+
+
+def _decoder_trial(kind: Kind, config: WhisperConfig) -> Callable[[], object]:
+    """A slice of the output projection, for a step of eight hypotheses."""
+    weight = torch.randn(16 * config.d_model, config.d_model)
+    layer = Int8Linear(weight, None) if kind == "int8" else _plain_linear(weight, None, kind)
+    x = torch.randn(8, config.d_model, dtype=_dtype(kind))
+    return lambda: layer(x)
+
+
+def _fastest(trials: Mapping[Kind, Callable[[], object]]) -> Kind:
+    # The least of several turns is what the machine can do; others were disturbed.
+    best: dict[Kind, float] = {
+        kind: min(_seconds(trial) for _ in range(TRIALS)) for kind, trial in trials.items()
+    }
+    kinds: list[Kind] = list(best)
+    chosen = kinds[0]
+    for kind in kinds[1:]:
+        if best[kind] * WORTH_LESS_PRECISION < best[chosen]:
+            chosen = kind
+    return chosen
+
+
+def _able() -> list[Kind]:
+    able: list[Kind] = []
+    for kind in CANDIDATES:
+        if _has_instructions(kind):
+            able.append(kind)
+    return able
 
 
 def _has_instructions(kind: Kind) -> bool:
-    if kind == "bfloat16":  # without them it is emulated, and slow on some sizes only
+    if kind == "bfloat16":  # without them it is emulated, and fast at some sizes only
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     if kind == "int8":
         return "x86" in torch.backends.quantized.supported_engines
     return True
 
 
-def _seconds(layer: nn.Module, x: Tensor) -> float:
-    start = time.perf_counter()
-    layer(x)
-    return time.perf_counter() - start
+def _seconds(trial: Callable[[], object]) -> float:
+    start = time.thread_time()
+    trial()
+    return time.thread_time() - start
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute in this thread alone, whose clock stands still while other programs run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _dtype(kind: Kind) -> torch.dtype:
     return torch.float32 if kind == "int8" else getattr(torch, kind)
+
+
+def _apply_to_encoder_layer(layer: EncoderLayer, kind: Kind) -> None:
+    _fuse_self_attention(layer.self_attn, kind)
+    _convert(layer, ("fc1", "fc2"), kind)
 
 
 def _fuse_self_attention(attention: Attention, kind: Kind) -> None:
@@ -186,10 +237,16 @@ def _linear(parts: Sequence[nn.Module], kind: Kind) -> nn.Module:
     bias = torch.cat([_bias(layer) for layer in layers]).detach()
     if kind == "int8":
         return Int8Linear(weight, bias)
-    fused = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    fused.weight = nn.Parameter(weight.to(_dtype(kind)), requires_grad=False)
-    fused.bias = nn.Parameter(bias.to(_dtype(kind)), requires_grad=False)
-    return fused
+    return _plain_linear(weight, bias, kind)
+
+
+def _plain_linear(weight: Tensor, bias: Tensor | None, kind: Kind) -> nn.Linear:
+    outputs, inputs = weight.shape
+    layer = nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight.to(_dtype(kind)), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.to(_dtype(kind)), requires_grad=False)
+    return layer
 
 
 def _bias(layer: nn.Linear) -> Tensor:

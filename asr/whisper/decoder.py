@@ -7,6 +7,7 @@ from torch.nn import functional
 from echoic.asr.whisper.attention import Attention, attend_few
 from echoic.asr.whisper.cache import DecoderCache
 from echoic.asr.whisper.config import WhisperConfig
+from echoic.asr.whisper.encoder import embedding
 
 
 class DecoderLayer(nn.Module):
@@ -61,8 +62,8 @@ class Decoder(nn.Module):
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
         width = config.d_model
-        self.embed_tokens = nn.Embedding(config.vocab_size, width)
-        self.embed_positions = nn.Embedding(config.max_target_positions, width)
+        self.embed_tokens = embedding(config.vocab_size, width)
+        self.embed_positions = embedding(config.max_target_positions, width)
         self.layers = nn.ModuleList(
             DecoderLayer(width, config.decoder_attention_heads, config.decoder_ffn_dim)
             for _ in range(config.decoder_layers)

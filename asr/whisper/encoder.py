@@ -12,6 +12,18 @@ from echoic.asr.whisper.config import WhisperConfig
 from echoic.asr.whisper.silence import layout
 
 
+def embedding(rows: int, width: int) -> nn.Embedding:
+    """Return a table of vectors, small and random.
+
+    Nothing is drawn on the meta device: there, random numbers import torch's compiler, which takes
+    two seconds of every program's start.
+    """
+    weight = torch.empty(rows, width)
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=0.02)
+    return nn.Embedding.from_pretrained(weight, freeze=False)
+
+
 class EncoderLayer(nn.Module):
     """Pre-norm self-attention and feed-forward."""
 
@@ -63,7 +75,7 @@ class Encoder(nn.Module):
         width = config.d_model
         self.conv1 = nn.Conv1d(config.num_mel_bins, width, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
-        self.embed_positions = nn.Embedding(config.max_source_positions, width)
+        self.embed_positions = embedding(config.max_source_positions, width)
         self.layers = nn.ModuleList(
             EncoderLayer(width, config.encoder_attention_heads, config.encoder_ffn_dim)
             for _ in range(config.encoder_layers)

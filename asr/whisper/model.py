@@ -99,7 +99,7 @@ class WhisperModel(nn.Module):
     def to_inference(self, *, device: torch.device, dtype: str = "auto") -> Self:
         """Move to a device and turn to its fastest arithmetic, or the given one, for good."""
         if dtype == "auto":
-            self.arithmetic = arithmetic_module.choose(device, self.config.d_model)
+            self.arithmetic = arithmetic_module.choose(device, self.config)
         else:
             self.arithmetic = arithmetic_module.named(dtype)
         self.to(device)
