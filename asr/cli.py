@@ -138,7 +138,7 @@ def transcribe(
     ] = False,
     device: Annotated[str, option("auto, cpu, cuda or cuda:1.", RUNNING)] = "auto",
     dtype: Annotated[DType, option("Number type of the weights.", RUNNING)] = DType.AUTO,
-    batch_size: Annotated[int, option("Windows decoded together.", RUNNING, min=1)] = 8,
+    batch_size: Annotated[int, option("Windows decoded together.", RUNNING, min=1)] = 16,
     threads: Annotated[int | None, option("CPU threads.", RUNNING, min=1)] = None,
     quiet: Annotated[
         bool, option("Results and problems only.", RUNNING, "--quiet/--no-quiet", "-q")

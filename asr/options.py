@@ -6,6 +6,9 @@ from typing import Any, Literal, get_args
 
 Task = Literal["transcribe", "translate"]
 
+# Hypotheses of one window side by side; more would only fill the memory.
+MAX_GROUP = 32
+
 
 @dataclass(frozen=True, slots=True)
 class TranscribeOptions:
@@ -56,6 +59,8 @@ class TranscribeOptions:
         for name in ("beam_size", "best_of"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+            if getattr(self, name) > MAX_GROUP:
+                raise ValueError(f"{name} is {getattr(self, name)}; the limit is {MAX_GROUP}")
         if not self.temperatures or any(not 0 <= t <= 2 for t in self.temperatures):
             raise ValueError(
                 f"temperatures are {self.temperatures}; give at least one, each from 0 to 2"

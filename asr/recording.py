@@ -16,6 +16,7 @@ from echoic.asr.windows import Window
 # The model sometimes stops before the speech does. Where it marked the time, and at least this
 # much speech follows, the rest of the window is decoded once more.
 MIN_REST_SECONDS = 1.5
+NO_SPEECH = 0.6
 
 UNDETERMINED = "und"
 
@@ -136,6 +137,8 @@ class Recording:
     def _rest(self, window: Window, decoded: Decoded) -> Window | None:
         reached = last_time(decoded.hypothesis.tokens, self._tokenizer.timestamp_begin)
         if reached is None or not decoded.hypothesis.complete or reached < MIN_REST_SECONDS:
+            return None
+        if decoded.hypothesis.no_speech_prob > NO_SPEECH:  # then it did not stop too early
             return None
         left = (window.speech_end - window.start) / SAMPLE_RATE - reached
         return window.tail(reached) if left >= MIN_REST_SECONDS else None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from echoic.asr.options import TranscribeOptions
+from echoic.asr.pool import WindowPool
 from echoic.asr.recording import Recording
 from echoic.asr.source import Outcome, Source
 from echoic.asr.transcript import Transcript
@@ -27,10 +28,6 @@ from echoic.audio.silero import SileroVad
 from echoic.audio.vad import VadConfig
 
 BLOCK_SECONDS = 30.0
-# Windows that wait, in batches: more of them make batches of more equal length. Long ones are of
-# equal length anyway, and waiting they would only fill the memory.
-LOOKAHEAD = 4
-LOOKAHEAD_SECONDS = 240.0
 
 
 class Transcriber:
@@ -139,27 +136,26 @@ class Transcriber:
         on_progress: Callable[[float], None] | None,
     ) -> Iterator[Outcome]:
         decoder = WindowDecoder(self.model, options)
-        pool = _Pool(recordings, batch_size)
-        while batch := pool.next_batch():
+        pool = WindowPool(recordings, batch_size)
+        while pool.fill():
+            batch = pool.take_batch()
             try:
                 self._decode(decoder, batch, pool)
             except Exception as error:  # a recording must not take the others with it
                 for recording, _ in batch:
                     recording.fail(error)
-            finished = list(pool.take_finished())
+            finished = pool.take_finished()
             if on_progress is not None:
                 touched = {id(r): r for r in (*(r for r, _ in batch), *finished)}
                 on_progress(sum(recording.news() for recording in touched.values()))
             yield from (recording.outcome() for recording in finished)
-        for recording in pool.take_finished():
-            if on_progress is not None:
-                on_progress(recording.news())
-            yield recording.outcome()
 
     @torch.inference_mode()
     def _decode(
-        self, decoder: WindowDecoder, batch: list[tuple[Recording, Window]], pool: "_Pool"
+        self, decoder: WindowDecoder, batch: list[tuple[Recording, Window]], pool: WindowPool
     ) -> None:
+        if not batch:
+            return
         encoded = decoder.encode([window.wav for _, window in batch])
         languages = [recording.language for recording, _ in batch]
         seeds = [decoder.options.seed + window.start for _, window in batch]
@@ -170,7 +166,7 @@ class Transcriber:
             words = None if times is None else times[index]
             rest = recording.add(window, decoded[index], words)
             if rest is not None:
-                pool.push(recording, rest)
+                pool.put_back(recording, rest)
 
     def _open(
         self, source: Source, sound: Iterable[Tensor], options: TranscribeOptions
@@ -201,13 +197,12 @@ class Transcriber:
             yield window
 
     def _language(self, options: TranscribeOptions) -> str | None:
-        if options.language is None:
-            return None
-        code = language_code(options.language)
+        code = None if options.language is None else language_code(options.language)
         if self.model.generation.is_multilingual:
-            self.model.tokenizer.language_id(code)
-        elif code != "en" or options.task != "transcribe":
-            wanted = LANGUAGES[code] if code != "en" else "translation"
+            if code is not None:
+                self.model.tokenizer.language_id(code)
+        elif code not in (None, "en") or options.task != "transcribe":
+            wanted = "translation" if code in (None, "en") else LANGUAGES[code]
             raise ValueError(
                 f"this model knows English only, not {wanted}; "
                 "take a multilingual one, such as --model base"
@@ -231,68 +226,6 @@ def vad_config(max_seconds: float) -> VadConfig:
     )
 
 
-class _Pool:
-    """Windows that wait, taken from recordings as needed; batches of nearly equal length."""
-
-    def __init__(self, recordings: Iterator[Recording], batch_size: int) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
-        self._recordings = recordings
-        self._batch_size = batch_size
-        self._waiting: list[tuple[Recording, Window]] = []
-        self._reading: Recording | None = None
-        self._unfinished: list[Recording] = []
-
-    def next_batch(self) -> list[tuple[Recording, Window]]:
-        """Return the window that has waited longest and those nearest to it in length."""
-        self._fill()
-        self._waiting = [item for item in self._waiting if item[0].error is None]
-        if not self._waiting:
-            return []
-        oldest = self._waiting[0]
-        order = sorted(range(len(self._waiting)), key=lambda i: self._waiting[i][1].seconds)
-        place = order.index(0)
-        first = max(0, min(place - self._batch_size // 2, len(order) - self._batch_size))
-        chosen = set(order[first : first + self._batch_size])
-        batch = [self._waiting[i] for i in order if i in chosen]
-        assert oldest in batch
-        self._waiting = [item for i, item in enumerate(self._waiting) if i not in chosen]
-        return batch
-
-    def push(self, recording: Recording, window: Window) -> None:
-        """Put back what is left of a window."""
-        self._waiting.insert(0, (recording, window))
-
-    def take_finished(self) -> Iterator[Recording]:
-        """Yield the recordings with nothing left to decode, each once."""
-        busy = {id(recording) for recording, _ in self._waiting}
-        for recording in list(self._unfinished):
-            if recording.error is not None or (
-                recording is not self._reading and id(recording) not in busy
-            ):
-                self._unfinished.remove(recording)
-                yield recording
-
-    def _wants_more(self) -> bool:
-        if len(self._waiting) < self._batch_size:
-            return True
-        seconds = sum(window.seconds for _, window in self._waiting)
-        return len(self._waiting) < self._batch_size * LOOKAHEAD and seconds < LOOKAHEAD_SECONDS
-
-    def _fill(self) -> None:
-        while self._wants_more():
-            if self._reading is None:
-                self._reading = next(self._recordings, None)
-                if self._reading is None:
-                    return
-                self._unfinished.append(self._reading)
-            window = self._reading.next_window()
-            if window is None:
-                self._reading = None
-            else:
-                self._waiting.append((self._reading, window))
-
-
 def _read(source: Source) -> Iterator[Tensor]:
     return blocks(
         source.path,
@@ -309,6 +242,8 @@ def _as_mono_16k(wav: Tensor, sample_rate: int | None) -> Tensor:
         raise ValueError("sample_rate is needed for samples: transcribe(wav, sample_rate=16000)")
     if wav.dim() not in (1, 2) or not wav.numel():
         raise ValueError(f"samples have shape {tuple(wav.shape)}; expected (T,) or (C, T)")
+    if not wav.is_floating_point():
+        raise ValueError(f"samples are {wav.dtype}; divide them by their full scale, to [-1, 1]")
     if not bool(torch.isfinite(wav).all()):
         raise ValueError("samples hold NaN or infinite values; mend them first")
     mono = wav.float().mean(0, keepdim=True) if wav.dim() == 2 else wav.float()[None]
@@ -322,6 +257,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"unknown device {name!r}: auto, cpu, cuda or cuda:0") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {name!r}: auto, cpu, cuda or cuda:0")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r} is not there: no CUDA device is visible; take cpu")
     return device

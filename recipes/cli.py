@@ -78,4 +78,16 @@ def _root(
 
 def main() -> None:
     """Run the command line: exit code 0 all done, 1 something failed, 2 wrong usage."""
-    build_app(sys.argv[1:])()
+    try:
+        code = build_app(sys.argv[1:])(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except Exception as error:
+        # Typer brings its own copy of click, or click itself, by its version: know them by form.
+        tell = getattr(error, "format_message", None)
+        if tell is None:
+            raise
+        message = " ".join(tell().split())
+        typer.echo(f"echoic: {message.rstrip('.')}; see `echoic --help`", err=True)
+        sys.exit(getattr(error, "exit_code", 2))
+    sys.exit(code if isinstance(code, int) else 0)
