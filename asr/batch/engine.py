@@ -82,6 +82,7 @@ class Engine:
         fail_fast: stop at the first failure.
         debug: print tracebacks of failures.
         expected: exceptions whose message is written for users.
+        check: called now and then; raises KeyboardInterrupt when the user wants to stop.
     """
 
     def __init__(
@@ -92,12 +93,14 @@ class Engine:
         fail_fast: bool = False,
         debug: bool = False,
         expected: Sequence[type[Exception]] = (),
+        check: Callable[[], None] | None = None,
     ):
         self._sinks = sinks
         self._console = console
         self._fail_fast = fail_fast
         self._debug = debug
         self._expected = tuple(expected)
+        self._check = check
         self._flying: dict[str, Source] = {}
         self._summary = Summary()
 
@@ -153,10 +156,15 @@ class Engine:
                 self._hand_out(sources),
                 options,
                 batch_size=batch_size,
-                on_progress=self._console.advance,
+                on_progress=self._advance,
             )
         except ValueError as e:
             raise UsageError(describe(e, "", expected=(ValueError,))) from e
+
+    def _advance(self, seconds: float) -> None:
+        if self._check is not None:
+            self._check()
+        self._console.advance(seconds)
 
     def _hand_out(self, sources: Iterable[Source]) -> Iterator[Source]:
         for source in sources:

@@ -1,9 +1,8 @@
 """One `echoic transcribe`, from what was typed to the exit code."""
 
 import contextlib
-import signal
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -11,6 +10,7 @@ from echoic.asr.batch.console import Console
 from echoic.asr.batch.engine import BatchTranscriber, Engine, Summary
 from echoic.asr.batch.errors import OutputError, UsageError, describe, printable
 from echoic.asr.batch.inputs import Finder, Listing, read_files_from
+from echoic.asr.batch.interrupts import Interrupts, interrupts
 from echoic.asr.batch.journal import Journal
 from echoic.asr.batch.naming import Shard
 from echoic.asr.batch.notices import warnings_in_lines
@@ -109,8 +109,8 @@ def run_job(request: Request, model: Model[Any]) -> int:
     """
     console = Console(quiet=request.quiet)
     try:
-        with _terminate_like_interrupt(), warnings_in_lines(console, debug=request.debug):
-            return _run(request, model, console)
+        with interrupts() as signals, warnings_in_lines(console, debug=request.debug):
+            return _run(request, model, console, signals)
     except UsageError as e:
         console.note_error(str(e))
         return WRONG_USAGE
@@ -131,7 +131,7 @@ def run_job(request: Request, model: Model[Any]) -> int:
         console.close()
 
 
-def _run(request: Request, model: Model[Any], console: Console) -> int:
+def _run(request: Request, model: Model[Any], console: Console, signals: Interrupts) -> int:
     listing = _list_inputs(request, model)
     for note in listing.notes:
         console.note(note)
@@ -153,6 +153,7 @@ def _run(request: Request, model: Model[Any], console: Console) -> int:
             fail_fast=request.fail_fast,
             debug=request.debug,
             expected=model.expected,
+            check=signals.check,
         )
         summary = engine.run(transcriber, todo, model.options, batch_size=request.batch_size)
     console.close()
@@ -229,21 +230,3 @@ def _report(summary: Summary, request: Request, total: int, console: Console) ->
 
 def _shard_name(request: Request) -> str:
     return f"{request.shard.index}/{request.shard.count}" if request.shard else "1/1"
-
-
-@contextlib.contextmanager
-def _terminate_like_interrupt() -> Iterator[None]:
-    """Treat SIGTERM (a scheduler's warning) as Ctrl-C, so that no temporary file is left."""
-
-    def interrupt(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        previous = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
