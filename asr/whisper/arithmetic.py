@@ -186,7 +186,8 @@ def _able() -> list[Kind]:
 
 def _has_instructions(kind: Kind) -> bool:
     if kind == "bfloat16":  # without them it is emulated, and fast at some sizes only
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        ops = torch.ops.mkldnn
+        return hasattr(ops, "_is_mkldnn_bf16_supported") and ops._is_mkldnn_bf16_supported()
     if kind == "int8":
         return "x86" in torch.backends.quantized.supported_engines
     return True

@@ -11,7 +11,7 @@ from benchmarks.settings import Settings
 
 from echoic.asr.whisper.arithmetic import KINDS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]  # timeout 0: none
+pytestmark = pytest.mark.timeout(0)  # none
 
 # Of words, more than float32: what `auto` takes must not be heard.
 AUTO_TOLERANCE = 0.02

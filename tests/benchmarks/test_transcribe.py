@@ -17,7 +17,7 @@ from benchmarks.rows import Row, join_rows
 from benchmarks.settings import Settings
 from benchmarks.weights import Weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]  # timeout 0: none
+pytestmark = pytest.mark.timeout(0)  # none
 
 # Ours may err on this share of words more than the median rival: tens of files are no test set.
 TOLERANCE = 0.03
