@@ -1,6 +1,6 @@
 """The Whisper model: weights from anywhere, arithmetic for this machine, log-mel to tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,11 +21,12 @@ SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = 320  # of the encoder's output
 FRAMES_PER_SECOND = SAMPLE_RATE // SAMPLES_PER_FRAME
 
-# Frames of silence that one stands for after a window, and samples that stay as they are.
+# Frames of silence that one stands for after a window, and samples at least that stay single.
 SILENCE_STRIDE = 8
-SILENCE_KEPT = SAMPLE_RATE // 2
-# Samples encoded at once: as many as keep the processor busy, few enough to stay in its cache.
-SAMPLES_AT_ONCE = 32 * SAMPLE_RATE
+SILENCE_KEPT = 3 * SAMPLE_RATE // 10
+# Windows are rounded up to so many frames: for every new length, oneDNN compiles its products anew
+# and keeps them, which took 800 MB over two hours of speech.
+FRAMES_STEP = 32
 # So many frames on, no convolution sees the window any more.
 SILENT_FRAMES = 4
 
@@ -126,32 +127,15 @@ class WhisperModel(nn.Module):
         Returns:
             States and counts of the windows' frames, each window's own first.
         """
-        parts: list[EncodedWindows] = []
-        for group in _groups(wavs):
-            parts.append(self._encode(group, stride))
-        return concatenate(parts)
+        return concatenate([self._encode(wav, stride) for wav in wavs])
 
-    def _encode(self, wavs: Sequence[Tensor], stride: int) -> EncodedWindows:
-        limit = self.config.max_source_positions * SAMPLES_PER_FRAME
-        kept = [min(len(wav) + SILENCE_KEPT, limit) for wav in wavs]
-        frames = torch.tensor([-(-n // SAMPLES_PER_FRAME) for n in kept])
-        width = min((int(frames.max()) + SILENT_FRAMES) * SAMPLES_PER_FRAME, limit)
-        batch = torch.stack(
-            [functional.pad(w[:width], (0, width - min(len(w), width))) for w in wavs]
-        )
-        mel = self.log_mel(batch.to(self.device))
-        return self.encoder.encode_padded(mel, frames.to(self.device), stride=stride)
-
-
-def _groups(wavs: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
-    """Split windows, in order, into groups that are encoded together."""
-    start = 0
-    while start < len(wavs):
-        longest, end = 0, start
-        while end < len(wavs):
-            longest = max(longest, len(wavs[end]) + SILENCE_KEPT)
-            if end > start and longest * (end + 1 - start) > SAMPLES_AT_ONCE:
-                break
-            end += 1
-        yield wavs[start:end]
-        start = end
+    def _encode(self, wav: Tensor, stride: int) -> EncodedWindows:
+        # One window fills a processor, and stays in its cache.
+        limit = self.config.max_source_positions
+        frames = -(-(len(wav) + SILENCE_KEPT) // SAMPLES_PER_FRAME)
+        frames = min(-(-frames // FRAMES_STEP) * FRAMES_STEP, limit)
+        samples = min(frames + SILENT_FRAMES, limit) * SAMPLES_PER_FRAME
+        padded = functional.pad(wav[:samples], (0, max(0, samples - len(wav))))
+        mel = self.log_mel(padded[None].to(self.device))
+        lengths = torch.tensor([frames], device=self.device)
+        return self.encoder.encode_padded(mel, lengths, stride=stride)
