@@ -24,7 +24,9 @@ TOLERANCE = 0.03
 USABLE = 0.3
 MEMORY_TIMES = 12
 FULL_MINUTES = 10  # a shorter recording does not fill one batch, and so needs less than it may
-MAX_GROWTH = 100e6  # bytes
+# Bytes. Two hours meet more lengths of window (oneDNN keeps code for each) and more second tries
+# at once than ten minutes do; both are bounded.
+MAX_GROWTH = 200e6
 
 
 def test_short(
