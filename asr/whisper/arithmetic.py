@@ -132,7 +132,8 @@ def choose(device: torch.device, config: WhisperConfig) -> Arithmetic:
     if device.type != "cpu":
         return Arithmetic("float16", "float16")
     able = _able()
-    with _one_thread(), torch.inference_mode():
+    # The trials' random numbers shall not move those of the program that loads a model.
+    with torch.random.fork_rng(devices=[]), _one_thread(), torch.inference_mode():
         return Arithmetic(
             encoder=_fastest({kind: _encoder_trial(kind, config) for kind in able}),
             decoder=_fastest({kind: _decoder_trial(kind, config) for kind in able}),

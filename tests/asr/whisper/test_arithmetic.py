@@ -127,3 +127,12 @@ def test_every_kind_hears_the_same_words(kind: str):
     found = decoder.decode(encoded, [None] * 5, [0] * 5)
     for decoded, words in zip(found, TEXTS, strict=True):
         assert words in decoded.text
+
+
+def test_choosing_leaves_the_random_numbers_alone() -> None:
+    config = WhisperConfig(100, 80, 64, 1, 2, 128, 1, 2, 128)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    arithmetic.choose(torch.device("cpu"), config)
+    assert torch.equal(torch.rand(3), expected)
