@@ -26,6 +26,134 @@ _UNBOUNDED = {"FLOAT", "DOUBLE"}
 _BLOCK = 65536
 
 
+# Beyond this a WAV's sizes do not fit their 32 bits; RF64 is WAV with longer ones.
+_LARGEST_WAV = 2**32 - 2**16
+
+
+class SoundWriter:
+    """Writes a sound file block by block; it appears when it is complete, or not at all.
+
+    As a context it is closed where the block ends, and discarded where an error ends it.
+
+    Args:
+        path: where to; its suffix chooses wav, flac, ogg (Vorbis), opus or mp3.
+        sample_rate: in Hz.
+        channels: how many.
+        subtype: libsndfile's name for the coding of samples; None for 16 bits or the lossy usual.
+        num_frames: samples of a channel to come, if known: for a WAV of more than 4 GB.
+
+    Raises:
+        ValueError: if the suffix, subtype, rate or number of channels cannot be written.
+        OSError: if the folder does not exist or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        sample_rate: int,
+        channels: int,
+        *,
+        subtype: str | None = None,
+        num_frames: int | None = None,
+    ) -> None:
+        self._target = Path(path)
+        self._name = one_line(str(self._target))
+        kind, self._subtype = _format(self._target, subtype, self._name)
+        if kind == "WAV" and (num_frames or 0) * channels * _width(self._subtype) > _LARGEST_WAV:
+            kind = "RF64"
+        self._channels = channels
+        self._beyond, self._peak, self._position = 0, 0.0, 0
+        temporary = f".{self._target.name}.{uuid.uuid4().hex[:8]}.tmp"
+        self._temporary = self._target.with_name(temporary)
+        self._file: sf.SoundFile | None = None
+        self._raw = open(self._temporary, "xb+")  # noqa: SIM115 -- closed with the writer
+        try:
+            self._file = sf.SoundFile(
+                self._raw, "w", sample_rate, channels, self._subtype, format=kind
+            )
+        except sf.LibsndfileError as error:
+            self.discard()
+            reason = error.error_string.rstrip(".")
+            what = f"{channels} channels at {sample_rate} Hz as {kind}/{self._subtype} ({reason})"
+            raise ValueError(
+                f"{self._name}: cannot write {what}; choose another rate or format"
+            ) from None
+
+    def __enter__(self) -> "SoundWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def write(self, wav: torch.Tensor) -> None:
+        """Takes the next samples.
+
+        Args:
+            wav: (C, T) or (T,) float, T >= 0.
+
+        Raises:
+            ValueError: if the shape does not fit, or a sample is NaN or infinite.
+            OSError: if the disk is full.
+        """
+        samples = _to_frames(wav, self._name, self._position)
+        if samples.shape[1] != self._channels:
+            raise ValueError(
+                f"{self._name}: got {samples.shape[1]} channels; give {self._channels} as agreed"
+            )
+        if self._subtype not in _UNBOUNDED:
+            samples = self._clipped(samples)
+        steps = _to_steps(samples, self._subtype)
+        assert self._file is not None
+        for start in range(0, len(steps), _BLOCK):
+            try:
+                self._file.write(steps[start : start + _BLOCK])
+            except sf.LibsndfileError as error:
+                raise OSError(f"{self._name}: {error.error_string}; free some space") from None
+        self._position += len(samples)
+
+    def close(self) -> None:
+        """Completes the file and moves it into place.
+
+        Raises:
+            OSError: if it cannot be written.
+
+        Warns:
+            AudioWarning: if samples were clipped.
+        """
+        try:
+            self._close_files()
+            os.replace(self._temporary, self._target)
+        finally:
+            self.discard()
+        if self._beyond:
+            text = f"{self._name}: clipped {self._beyond} samples beyond [-1, 1]"
+            text = f"{text} (peak {self._peak:.3g}); scale the signal down, or write FLOAT"
+            warnings.warn(text, AudioWarning, stacklevel=4)
+
+    def discard(self) -> None:
+        """Removes what was written; nothing appears."""
+        self._close_files()
+        with contextlib.suppress(FileNotFoundError):
+            self._temporary.unlink()
+
+    def _close_files(self) -> None:
+        if self._file is not None:
+            self._file.close()  # writes the last bytes, so before the file below it
+        self._raw.close()
+
+    def _clipped(self, samples: np.ndarray) -> np.ndarray:
+        """Samples within [-1, 1]; those beyond are counted."""
+        beyond = int((np.abs(samples) > 1).sum())
+        if not beyond:
+            return samples
+        self._beyond += beyond
+        self._peak = max(self._peak, float(np.abs(samples).max()))
+        return np.clip(samples, -1, 1)
+
+
 def save(
     path: str | os.PathLike[str], wav: torch.Tensor, sample_rate: int, *, subtype: str | None = None
 ) -> None:
@@ -50,6 +178,18 @@ def save(
     """
     target = Path(path)
     name = one_line(str(target))
+    _format(target, subtype, name)
+    frames = _to_frames(wav, name)
+    if not len(frames):
+        raise _bad_shape(wav, name)
+    with SoundWriter(
+        target, sample_rate, frames.shape[1], subtype=subtype, num_frames=len(frames)
+    ) as writer:
+        writer.write(wav)
+
+
+def _format(target: Path, subtype: str | None, name: str) -> tuple[str, str]:
+    """The format and subtype of a file, as libsndfile calls them."""
     if target.suffix.lower() not in _FORMATS:
         known = " ".join(_FORMATS)
         raise ValueError(
@@ -60,39 +200,30 @@ def save(
     if not sf.check_format(kind, subtype):
         known = " ".join(sf.available_subtypes(kind))
         raise ValueError(f"{name}: {kind} cannot hold {subtype}; choose of {known}")
-    samples = _to_frames(wav, name)
-    if subtype not in _UNBOUNDED:
-        samples = _clipped(samples, name)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        _write(temporary, _to_steps(samples, subtype), sample_rate, kind, subtype, name)
-        os.replace(temporary, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    return kind, subtype
 
 
-def _to_frames(wav: torch.Tensor, name: str) -> np.ndarray:
-    """(T, C) float on the CPU, checked."""
-    if wav.dim() not in (1, 2) or not wav.is_floating_point() or wav.numel() == 0:
-        shape = f"{tuple(wav.shape)} {wav.dtype}"
-        raise ValueError(f"{name}: got samples of shape {shape}; give float (C, T) or (T,), T > 0")
-    samples = wav.detach().cpu().reshape(-1, wav.shape[-1]).T
+def _width(subtype: str) -> int:
+    """Bytes of a sample."""
+    return 8 if subtype == "DOUBLE" else _BITS.get(subtype, 32) // 8
+
+
+def _bad_shape(wav: torch.Tensor, name: str) -> ValueError:
+    shape = f"{tuple(wav.shape)} {wav.dtype}"
+    return ValueError(f"{name}: got samples of shape {shape}; give float (C, T) or (T,), T > 0")
+
+
+def _to_frames(wav: torch.Tensor, name: str, position: int = 0) -> np.ndarray:
+    """(T, C) float on the CPU, checked; `position` is that of the first sample in its file."""
+    if wav.dim() not in (1, 2) or not wav.is_floating_point():
+        raise _bad_shape(wav, name)
+    samples = (wav if wav.dim() == 2 else wav[None]).detach().cpu().T
     samples = samples.numpy() if samples.dtype == torch.float64 else samples.float().numpy()
     bad = np.flatnonzero(~np.isfinite(samples).all(axis=1))
     if bad.size:
-        raise ValueError(f"{name}: sample {bad[0]} is NaN or infinite; write only finite samples")
-    return samples
-
-
-def _clipped(samples: np.ndarray, name: str) -> np.ndarray:
-    """Samples within [-1, 1], with a warning if any were beyond."""
-    beyond = int((np.abs(samples) > 1).sum())
-    if beyond:
-        peak = np.abs(samples).max()
-        text = f"{name}: clipped {beyond} samples beyond [-1, 1] (peak {peak:.3g})"
-        warnings.warn(f"{text}; scale the signal down, or write FLOAT", AudioWarning, stacklevel=3)
-        return np.clip(samples, -1, 1)
+        raise ValueError(
+            f"{name}: sample {position + bad[0]} is NaN or infinite; write only finite samples"
+        )
     return samples
 
 
@@ -104,21 +235,3 @@ def _to_steps(samples: np.ndarray, subtype: str) -> np.ndarray:
     scaled = np.round(samples.astype(np.float64) * 2.0 ** (bits - 1))
     whole = np.clip(scaled, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1).astype(np.int32)
     return whole.astype(np.int16) if bits == 16 else whole << (32 - bits)
-
-
-def _write(
-    path: Path, samples: np.ndarray, sample_rate: int, kind: str, subtype: str, name: str
-) -> None:
-    """Writes block by block."""
-    channels = samples.shape[1]
-    with open(path, "xb+") as raw:
-        try:
-            with sf.SoundFile(raw, "w", sample_rate, channels, subtype, format=kind) as file:
-                for start in range(0, len(samples), _BLOCK):
-                    file.write(samples[start : start + _BLOCK])
-        except sf.LibsndfileError as error:
-            reason = error.error_string.rstrip(".")
-            what = f"{channels} channels at {sample_rate} Hz as {kind}/{subtype} ({reason})"
-            raise ValueError(
-                f"{name}: cannot write {what}; choose another rate or format"
-            ) from None

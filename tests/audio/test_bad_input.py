@@ -116,7 +116,9 @@ def test_missing_file_folder_and_locked_file(
     one_line(caught.value, "locked.wav")
 
 
-@pytest.mark.parametrize("wrong", [None, 7, io.StringIO("text"), [1.0], np.zeros(9)], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [None, 7, io.StringIO("text"), [1.0], np.zeros(9)], ids=lambda x: type(x).__name__
+)
 def test_things_that_are_no_source(wrong: object) -> None:
     with pytest.raises(TypeError, match="cannot read sound from"):
         load(wrong)  # pyright: ignore[reportArgumentType]

@@ -93,3 +93,56 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
     with pytest.raises(FileNotFoundError):
         save(tmp_path / "no folder" / "a.wav", noise(), 16000)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_blocks_make_the_same_file(tmp_path: Path, suffix: str) -> None:
+    whole, parts = tmp_path / f"whole.{suffix}", tmp_path / f"parts.{suffix}"
+    save(whole, noise(), 16000)
+    with write.SoundWriter(parts, 16000, 2) as writer:
+        for part in noise().split([0, 1, 7000, 16999], dim=1):
+            writer.write(part)
+            assert not parts.exists()
+    # Vorbis chooses its windows by what it is given at once.
+    tolerance = 0.5 if suffix == "ogg" else 0.0
+    torch.testing.assert_close(load(parts).wav, load(whole).wav, rtol=0, atol=tolerance)
+
+
+def test_blocks_are_discarded_where_an_error_ends_them(tmp_path: Path) -> None:
+    def fails() -> None:
+        with write.SoundWriter(tmp_path / "a.wav", 16000, 2) as writer:
+            writer.write(noise())
+            assert len(os.listdir(tmp_path)) == 1
+            raise RuntimeError("no more sound")
+
+    with pytest.raises(RuntimeError, match="no more sound"):
+        fails()
+    assert os.listdir(tmp_path) == []
+
+
+def test_blocks_are_checked_and_clipped_as_one_signal(tmp_path: Path) -> None:
+    writer = write.SoundWriter(tmp_path / "a.wav", 16000, 1)
+    writer.write(torch.tensor([[0.0, 2.0]]))
+    writer.write(torch.tensor([5.0, -3.0]))
+    with pytest.raises(ValueError, match="got 2 channels; give 1"):
+        writer.write(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="sample 5 is NaN"):
+        writer.write(torch.tensor([0.0, float("nan")]))
+    with pytest.warns(AudioWarning, match=r"clipped 3 samples .*peak 5\)") as told:
+        writer.close()
+    assert len(told) == 1
+
+
+def test_no_sample_is_a_file_without_samples(tmp_path: Path) -> None:
+    write.SoundWriter(tmp_path / "a.wav", 16000, 8).close()
+    assert sf.info(tmp_path / "a.wav").frames == 0
+
+
+def test_wav_that_needs_longer_sizes_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "_LARGEST_WAV", 4 * 500)
+    for samples, kind in ((500, "WAV"), (501, "RF64")):
+        save(tmp_path / "a.wav", noise(2, samples), 16000)
+        assert info(tmp_path / "a.wav").format == kind
+        assert load(tmp_path / "a.wav").wav.shape == (2, samples)
