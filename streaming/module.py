@@ -130,6 +130,44 @@ def concatenate(outputs: Sequence[Any], dim: int) -> Any:
     return states.rebuild(first, joined)
 
 
+def initial_states(
+    modules: Iterable[Streaming[Any, Any, Any]],
+    batch_size: int,
+    *,
+    device: torch.device | str | None,
+    dtype: torch.dtype,
+) -> tuple[Any, ...]:
+    """Return the initial state of each module."""
+    return tuple(m.initial_state(batch_size, device=device, dtype=dtype) for m in modules)
+
+
+def step_through(
+    modules: Iterable[Streaming[Any, Any, Any]], state: tuple[Any, ...], x: Any
+) -> tuple[tuple[Any, ...], Any]:
+    """Step modules that follow each other; `state` holds one state for each."""
+    after = []
+    for module, before in zip(modules, state, strict=True):
+        new, x = module.step(before, x)
+        after.append(new)
+    return tuple(after), x
+
+
+def finish_through(
+    modules: Iterable[Streaming[Any, Any, Any]], state: tuple[Any, ...]
+) -> tuple[tuple[Any, ...], Any]:
+    """End modules that follow each other: what each held back passes through those behind it."""
+    after, carry = [], None
+    for place, (module, before) in enumerate(zip(modules, state, strict=True)):
+        outputs = []
+        if place > 0:
+            before, y = module.step(before, carry)
+            outputs.append(y)
+        new, y = module.finish(before)
+        after.append(new)
+        carry = concatenate([*outputs, y], output_time_dim(module))
+    return tuple(after), carry
+
+
 class Chain:
     """Streaming modules one after the other; itself a streaming module. See `chain`."""
 
@@ -167,28 +205,15 @@ class Chain:
         dtype: torch.dtype = torch.float32,
     ) -> tuple[Any, ...]:
         """Return the modules' initial states."""
-        return tuple(m.initial_state(batch_size, device=device, dtype=dtype) for m in self.modules)
+        return initial_states(self.modules, batch_size, device=device, dtype=dtype)
 
     def step(self, state: tuple[Any, ...], x: Any) -> tuple[tuple[Any, ...], Any]:
         """Pass `x` through all modules."""
-        after = []
-        for module, before in zip(self.modules, state, strict=True):
-            new, x = module.step(before, x)
-            after.append(new)
-        return tuple(after), x
+        return step_through(self.modules, state, x)
 
     def finish(self, state: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
         """End the first module, pass what it held through the others, end the second, and so on."""
-        after, carry = [], None
-        for place, (module, before) in enumerate(zip(self.modules, state, strict=True)):
-            outputs = []
-            if place > 0:
-                before, y = module.step(before, carry)
-                outputs.append(y)
-            new, y = module.finish(before)
-            after.append(new)
-            carry = concatenate([*outputs, y], output_time_dim(module))
-        return tuple(after), carry
+        return finish_through(self.modules, state)
 
 
 def chain(*modules: Streaming[Any, Any, Any]) -> Chain:

@@ -14,14 +14,19 @@ LAWS = [
     laws.check_bounded_state,
     laws.check_untouched,
     laws.check_input_is_copied,
-    laws.check_batching,
 ]
+BATCHED = [case for case in CASES if case.batched]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.removeprefix("check_"))
 def test_law(law: Callable[[laws.Case], None], case: laws.Case) -> None:
     law(case)
+
+
+@pytest.mark.parametrize("case", BATCHED, ids=lambda case: case.name)
+def test_streams_share_a_batch(case: laws.Case) -> None:
+    laws.check_batching(case)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.differentiable], ids=lambda c: c.name)
