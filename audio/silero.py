@@ -34,6 +34,8 @@ _SPECTRUM_BINS = 129
 # 33 s of one stream: bounds the activations to some 20 MB, and is long enough to feed the matrix
 # units well.
 _BLOCK_FRAMES = 1024
+# Up to here, what a call of a convolution costs beside its arithmetic is most of its time.
+_FEW_FRAMES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +166,11 @@ class SileroVad(nn.Module):
             TypeError: when `x` is not floating point.
         """
         self._check(state, x)
-        probabilities = []
+        parts = []
         for block in _blocks(x):
             state, p = self._step_block(state, block)
-            probabilities.append(p)
-        return state, torch.cat(probabilities, dim=1)
+            parts.append(p)
+        return state, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def finish(self, state: VadState) -> tuple[VadState, Tensor]:
         """End the streams: the last, partial chunk is filled up with zeros.
@@ -214,22 +216,29 @@ class SileroVad(nn.Module):
             kept = VadState(state.context, pending, state.hidden, state.cell)
             return kept, audio.new_zeros(audio.shape[0], 0)
         windows = audio[:, : _CONTEXT + used].unfold(1, _CONTEXT + FRAME_SIZE, FRAME_SIZE)
-        memory = (state.hidden[None], state.cell[None])
-        outputs, (hidden, cell) = self.lstm(self._encode(windows), memory)
-        logits = self.final_conv(outputs.relu().transpose(1, 2))
+        outputs, hidden, cell = self._remember(self._encode(windows), state.hidden, state.cell)
+        logits = F.linear(outputs.relu(), self.final_conv.weight[..., 0], self.final_conv.bias)
         context = audio[:, used : used + _CONTEXT].clone()
-        return VadState(context, pending, hidden[0], cell[0]), logits[:, 0].sigmoid()
+        return VadState(context, pending, hidden, cell), logits[..., 0].sigmoid()
+
+    def _remember(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the LSTM over (B, N, 128); return its outputs and its new memory."""
+        if x.shape[1] == 1:  # a live stream's frame: a quarter of the time of the layer below
+            hidden, cell = torch.lstm_cell(x[:, 0], (hidden, cell), *self.lstm.all_weights[0])
+            return hidden[:, None], hidden, cell
+        outputs, (last_hidden, last_cell) = self.lstm(x, (hidden[None], cell[None]))
+        return outputs, last_hidden[0], last_cell[0]
 
     def _encode(self, windows: Tensor) -> Tensor:
         """Turn chunks with their context (B, N, 576) into vectors (B, N, 128)."""
         batch, frames, width = windows.shape
         chunks = windows.reshape(batch * frames, 1, width)
         # The fourth spectrum reaches past the chunk; upstream mirrors instead of waiting.
-        parts = self.stft_conv(F.pad(chunks, (0, _CONTEXT), mode="reflect"))
+        parts = _convolve(F.pad(chunks, (0, _CONTEXT), mode="reflect"), self.stft_conv)
         real, imaginary = parts.chunk(2, dim=1)
         x = (real.square() + imaginary.square()).sqrt()
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            x = conv(x).relu()
+            x = _convolve(x, conv).relu()
         return x.reshape(batch, frames, _WIDTH)
 
     def _check(self, state: VadState, x: Tensor) -> None:
@@ -240,6 +249,16 @@ class SileroVad(nn.Module):
             )
         if not x.is_floating_point():
             raise TypeError(f"wav is {x.dtype}: expected floats in [-1, 1]; divide int16 by 32768")
+
+
+def _convolve(x: Tensor, conv: nn.Conv1d) -> Tensor:
+    """Apply a convolution to (N, C, T); as one matrix product, without its overhead, for few."""
+    if x.shape[0] > _FEW_FRAMES:
+        return conv(x)
+    (kernel,), (stride,), padding = conv.kernel_size, conv.stride, conv.padding[0]
+    padded = F.pad(x, (int(padding), int(padding))) if padding else x
+    windows = padded.unfold(2, kernel, stride).transpose(1, 2).flatten(2)  # (N, T', C * K)
+    return F.linear(windows, conv.weight.flatten(1), conv.bias).transpose(1, 2)
 
 
 def _blocks(x: Tensor) -> Iterator[Tensor]:
