@@ -108,7 +108,7 @@ class Encoder(nn.Module):
         Raises:
             ValueError: more frames than the model has positions for.
         """
-        x = self._convolve(mel)
+        x = self.convolve(mel)
         return self._transform(x + self.embed_positions.weight[: x.shape[1]], None)
 
     def encode_padded(self, mel: Tensor, lengths: Tensor, *, stride: int) -> EncodedWindows:
@@ -124,13 +124,18 @@ class Encoder(nn.Module):
             ValueError: more frames than the model has positions for.
         """
         plan = layout(lengths, num_positions=self.num_positions, stride=stride)
-        x = self._convolve(mel)
+        x = self.convolve(mel)
         x = x.gather(1, plan.sources[:, :, None].expand(-1, -1, x.shape[2]))
         x = x + self.embed_positions.weight[plan.positions]
         bias = plan.log_counts[:, None, None].to(x.dtype)
         return EncodedWindows(self._transform(x, bias), plan.log_counts)
 
-    def _convolve(self, mel: Tensor) -> Tensor:
+    def convolve(self, mel: Tensor) -> Tensor:
+        """Run the two convolutions: (B, F, num_mel_bins) -> (B, F / 2, C), no positions yet.
+
+        Raises:
+            ValueError: more frames than the model has positions for.
+        """
         limit = 2 * self.num_positions
         if mel.shape[1] > limit:
             raise ValueError(f"a window has {mel.shape[1]} frames of 10 ms, the limit is {limit}")

@@ -1,0 +1,1 @@
+"""Whisper while the sound arrives: a block-causal encoder and three policies for the text."""

@@ -1,0 +1,179 @@
+"""Whisper's encoder made block-causal, on whole signals and on streams.
+
+A frame sees its own block and what came before it, never the next block (Krichli et al. 2025,
+section 3.1); keys and values of the past are kept, so a block costs the same at any time but for
+the reading of them.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from echoic.asr.whisper.encoder import Encoder, EncoderLayer
+from echoic.asr.whisper.streaming import stem
+from echoic.asr.whisper.streaming.blocks import Blocks
+from echoic.asr.whisper.streaming.stem import StemState
+from echoic.streaming.layers.key_values import KeyValues, no_key_values
+from echoic.streaming.layers.masks import block_causal_mask
+
+
+class EncoderState(NamedTuple):
+    """What a stream through the encoder remembers.
+
+    Attributes:
+        stem: the last mel frames.
+        past: keys and values of each layer, (B, H, S, D) with S frames of 20 ms.
+        frames: encoder frames so far, since the window's start.
+    """
+
+    stem: StemState
+    past: tuple[KeyValues, ...]
+    frames: int
+
+
+class CausalEncoder:
+    """A Whisper encoder that hears block by block; obeys the Streaming contract on mel frames.
+
+    It holds no weights of its own. The state grows with the window, to the encoder's 30 s of
+    positions or to `blocks.left_context`, whichever is less; a longer stream is cut into windows
+    by the caller (see `echoic.asr.whisper.streaming.causal`).
+
+    Args:
+        encoder: trained to hear so, or an untouched one for experiments.
+        blocks: the cut.
+    """
+
+    def __init__(self, encoder: Encoder, blocks: Blocks) -> None:
+        self.encoder = encoder
+        self.blocks = blocks
+        self.frame_size = 2 * blocks.size
+        self.output_size = blocks.size
+        # How much later than in a cut without a special first block a frame can come.
+        late = max(blocks.first_size - blocks.size, blocks.first_size % blocks.size)
+        self.lookahead = 2 * late + stem.LOOKAHEAD
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Encode whole windows in one pass: (B, F, num_mel_bins) -> (B, ceil(F / 2), C)."""
+        return encode_blocks(self.encoder, mel, self.blocks)
+
+    def initial_state(
+        self,
+        batch_size: int = 1,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> EncoderState:
+        """Return the state before the first mel frame; keys and values are in the weights' type."""
+        del dtype
+        encoder = self.encoder
+        heads = encoder.blocks()[0].self_attn.num_heads
+        width = encoder.layer_norm.weight.shape[0] // heads
+        past = tuple(
+            no_key_values(batch_size, heads, width, device=device, dtype=encoder.dtype)
+            for _ in encoder.blocks()
+        )
+        mels = encoder.conv1.weight.shape[1]
+        return EncoderState(stem.start_stem(batch_size, mels, device), past, 0)
+
+    def step(self, state: EncoderState, mel: Tensor) -> tuple[EncoderState, Tensor]:
+        """Hear mel frames (B, F, num_mel_bins); return the frames (B, T, C) of complete blocks.
+
+        Raises:
+            ValueError: the window is longer than the encoder has positions for.
+        """
+        state = state._replace(stem=stem.hear(state.stem, mel))
+        first = self._first_size(state)
+        frames = stem.ready(state.stem)
+        if frames < first:
+            return state, self._nothing(state)
+        return self._hear(state, frames - (frames - first) % self.blocks.size)
+
+    def finish(self, state: EncoderState) -> tuple[EncoderState, Tensor]:
+        """End the stream; return the frames of the blocks that were not full."""
+        frames = stem.remaining(state.stem)
+        y = self._hear(state, frames, last=True)[1] if frames else self._nothing(state)
+        return self.initial_state(y.shape[0], device=y.device), y
+
+    def _first_size(self, state: EncoderState) -> int:
+        return self.blocks.size if state.frames else self.blocks.first_size
+
+    def _nothing(self, state: EncoderState) -> Tensor:
+        keys = state.past[0].keys
+        return keys.new_empty(keys.shape[0], 0, keys.shape[1] * keys.shape[3])
+
+    def _hear(
+        self, state: EncoderState, frames: int, *, last: bool = False
+    ) -> tuple[EncoderState, Tensor]:
+        """Encode the next blocks in one pass."""
+        positions = _positions(self.encoder, state.frames, frames)
+        stem_state, x = stem.convolve(state.stem, self.encoder, frames, last=last)
+        x = x + positions
+        limit = self.blocks.left_context
+        visible = self._visible(state, frames, x.device)
+        past = []
+        for layer, before in zip(self.encoder.blocks(), state.past, strict=True):
+            q, k, v = layer.self_attn.queries_keys_values(layer.self_attn_layer_norm(x))
+            after = before.append(k, v)
+            heads = functional.scaled_dot_product_attention(
+                q, after.keys, after.values, attn_mask=visible
+            )
+            x = _after_attention(layer, x, heads)
+            past.append(after if limit is None else after.last(limit))
+        state = EncoderState(stem_state, tuple(past), state.frames + frames)
+        return state, self.encoder.layer_norm(x)
+
+    def _visible(self, state: EncoderState, frames: int, device: torch.device) -> Tensor | None:
+        """Return which of the past and the new frames each new one sees; None for all."""
+        first, limit = self._first_size(state), self.blocks.left_context
+        if frames <= first:
+            return None
+        size, behind = self.blocks.size, state.past[0].length
+        new = block_causal_mask(frames, size, first=first, left_context=limit, device=device)
+        starts = torch.arange(frames, device=device) - first
+        starts = torch.where(starts < 0, 0, first + starts // size * size)  # of each one's block
+        old = torch.arange(-behind, 0, device=device)
+        oldest = torch.full_like(starts, -behind) if limit is None else starts - limit
+        return torch.cat([old[None, :] >= oldest[:, None], new], dim=1)
+
+
+def encode_blocks(encoder: Encoder, mel: Tensor, blocks: Blocks) -> Tensor:
+    """Encode whole windows as a stream would, in one pass; gradients flow.
+
+    Args:
+        encoder: with or without adapters.
+        mel: (B, F, num_mel_bins), at most twice the encoder's positions.
+        blocks: the cut.
+
+    Returns:
+        (B, ceil(F / 2), C), frames of 20 ms.
+    """
+    x = encoder.convolve(mel)
+    x = x + _positions(encoder, 0, x.shape[1])
+    visible = block_causal_mask(
+        x.shape[1],
+        blocks.size,
+        first=blocks.first,
+        left_context=blocks.left_context,
+        device=x.device,
+    )
+    for layer in encoder.blocks():
+        q, k, v = layer.self_attn.queries_keys_values(layer.self_attn_layer_norm(x))
+        heads = functional.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+        x = _after_attention(layer, x, heads)
+    return encoder.layer_norm(x)
+
+
+def _after_attention(layer: EncoderLayer, x: Tensor, heads: Tensor) -> Tensor:
+    x = x + layer.self_attn.output(heads)
+    return x + layer.fc2(functional.gelu(layer.fc1(layer.final_layer_norm(x))))
+
+
+def _positions(encoder: Encoder, start: int, frames: int) -> Tensor:
+    if start + frames > encoder.num_positions:
+        raise ValueError(
+            f"the window has {start + frames} frames of 20 ms, the encoder {encoder.num_positions} "
+            "positions: begin a new window before"
+        )
+    return encoder.embed_positions.weight[start : start + frames]
