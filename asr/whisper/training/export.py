@@ -1,0 +1,69 @@
+"""From a training checkpoint to an adapter folder that peft and echoic load."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from echoic.asr.whisper.adapter import (
+    AdapterConfig,
+    StreamingAdapterConfig,
+    save_adapter,
+)
+from echoic.asr.whisper.errors import CheckpointError
+from echoic.asr.whisper.hub import find_folder
+from echoic.asr.whisper.training.lora import LoraSettings
+
+
+def read_run(checkpoint: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of `CausalWhisperTask`: tensors and plain values, never code.
+
+    Raises:
+        CheckpointError: no such file, or not such a checkpoint.
+    """
+    path = Path(checkpoint)
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as e:
+        raise CheckpointError(f"{path} is not there; give a .ckpt file of a run") from e
+    except Exception as e:  # the loader raises pickle, zip, OS and runtime errors alike
+        raise CheckpointError(
+            f"{path} was refused: not a checkpoint of tensors and plain values "
+            f"({type(e).__name__}); give one that `echoic train fit` wrote"
+        ) from e
+    if not isinstance(values, dict) or "adapter" not in values:
+        raise CheckpointError(f"{path} holds no adapter; give a checkpoint of CausalWhisperTask")
+    return values
+
+
+def export_adapter(checkpoint: str | Path, folder: str | Path) -> None:
+    """Write the adapter of a checkpoint in half precision, as peft lays it out.
+
+    Args:
+        checkpoint: see `read_run`.
+        folder: made if it does not exist.
+
+    Raises:
+        CheckpointError: see `read_run`.
+    """
+    values = read_run(checkpoint)
+    settings = LoraSettings(**values["adapter"]["lora"])
+    base = values["adapter"]["base"]
+    if Path(base).is_dir() and find_folder(base) == Path(base):  # and no name in the box
+        base = str(Path(base).resolve())  # else it would be found from here alone
+    streaming = values["adapter"].get("streaming")
+    save_adapter(
+        folder,
+        values["state_dict"],
+        AdapterConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha or settings.rank,
+            target_modules=settings.pattern,
+            base_model=base,
+        ),
+        streaming=None
+        if streaming is None
+        else StreamingAdapterConfig.from_dict({"base_model": base, **streaming}),
+        metadata={"steps": str(values.get("global_step", ""))},
+        dtype=torch.float16,
+    )
