@@ -1,0 +1,1 @@
+"""How late, how steady and how right live recognition is, from the log of what it showed."""
