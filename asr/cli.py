@@ -1,4 +1,4 @@
-"""The verbs `transcribe` and `models`.
+"""The verb `transcribe`.
 
 Nothing here imports torch before a command runs.
 """
@@ -14,12 +14,11 @@ from echoic.asr.batch.errors import UsageError
 from echoic.asr.batch.job import WRONG_USAGE, Model, Request, run_job
 from echoic.asr.batch.naming import Shard
 from echoic.asr.batch.subtitles import Layout
+from echoic.asr.command_line import DEFAULT_MODEL, DType, Policy, option, spelling
 from echoic.asr.source import Source
 
 if TYPE_CHECKING:
     from echoic.asr.batch.engine import BatchTranscriber
-
-DEFAULT_MODEL = "tiny.en"
 
 # Names that users of the Whisper family type; underscores are read as hyphens as well.
 ALIASES = {
@@ -34,11 +33,12 @@ EPILOG = (
     "Exit code: 0 all done, 1 something failed (listed at the end), 2 wrong usage, 130 interrupted."
 )
 
-INPUTS, OUTPUT, DECODING, SUBTITLES, RUNNING = (
+INPUTS, OUTPUT, DECODING, SUBTITLES, STREAMING, RUNNING = (
     "Inputs",
     "Output",
     "Recognition",
     "Subtitles",
+    "Streaming",
     "Running",
 )
 
@@ -50,32 +50,10 @@ class Task(StrEnum):
     TRANSLATE = "translate"
 
 
-class DType(StrEnum):
-    """Number type of the weights."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-    INT8 = "int8"
-
-
 def register(app: typer.Typer) -> None:
-    """Add the verbs `transcribe` and `models` to the command line."""
-    settings = {"token_normalize_func": normalize}
+    """Add the verb `transcribe` to the command line."""
+    settings = {"token_normalize_func": spelling(ALIASES)}
     app.command("transcribe", context_settings=settings, epilog=EPILOG)(transcribe)
-    app.command("models")(models)
-
-
-def normalize(name: str) -> str:
-    """Return our spelling of an option, for `beam_size` or `initial_prompt`."""
-    name = name.replace("_", "-")
-    return ALIASES.get(name, name)
-
-
-def option(help: str, panel: str, *names: str, **settings: Any) -> Any:  # noqa: A002
-    """Return a Typer option in one of the help page's panels."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
 
 
 def transcribe(
@@ -136,6 +114,13 @@ def transcribe(
     highlight_words: Annotated[
         bool, option("Underline each word as it is spoken.", SUBTITLES)
     ] = False,
+    streaming: Annotated[
+        bool, option("Hear recordings as `echoic stream` does, block by block.", STREAMING)
+    ] = False,
+    policy: Annotated[
+        Policy | None, option("causal (for trained models), agreement or alignatt.", STREAMING)
+    ] = None,
+    chunk_ms: Annotated[float | None, option("Sound heard at once.", STREAMING)] = None,
     device: Annotated[str, option("auto, cpu, cuda or cuda:1.", RUNNING)] = "auto",
     dtype: Annotated[DType, option("Number type of the weights.", RUNNING)] = DType.AUTO,
     batch_size: Annotated[int, option("Windows decoded together.", RUNNING, min=1)] = 16,
@@ -172,10 +157,14 @@ def transcribe(
             "word_timestamps": _word_timestamps(word_timestamps, request.layout),
             "vad": vad,
         }
+        stream = _stream(streaming, policy, chunk_ms)
+        running: dict[str, Any] = {"device": device, "dtype": dtype.value, "threads": threads}
+        if stream:
+            stream |= {"language": language, "beam_size": beam_size}
         recogniser = _model(
             decoding,
-            {"model": model, "dtype": dtype.value},
-            lambda: load_transcriber(model, device=device, dtype=dtype.value, threads=threads),
+            {"model": model, "dtype": dtype.value, **stream},
+            lambda: load_transcriber(model, **running, **stream),
         )
     except UsageError as e:
         typer.echo(f"echoic: {e}", err=True)
@@ -183,25 +172,18 @@ def transcribe(
     raise typer.Exit(run_job(request, recogniser))
 
 
-def models() -> None:
-    """List the models that come in the box."""
-    from echoic.asr.whisper.checkpoint import box_models
-
-    rows = [(m.name, f"{m.num_bytes / 1e6:.1f} MB", m.description) for m in box_models()]
-    widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
-    for name, size, description in rows:
-        typer.echo(f"{name:<{widths[0]}}  {size:>{widths[1]}}  {description}")
-    if not rows:
-        typer.echo("echoic: the box is empty; give a model id or a folder with -m", err=True)
-
-
 def load_transcriber(
-    name: str, *, device: str, dtype: str, threads: int | None
+    name: str, *, device: str, dtype: str, threads: int | None, **stream: Any
 ) -> "BatchTranscriber[Any]":
-    """Load a recogniser; this is where torch comes in."""
+    """Load a recogniser, a live one where `stream` tells how; this is where torch comes in."""
+    running: dict[str, Any] = {"device": device, "dtype": dtype, "threads": threads}
+    if stream:
+        from echoic.asr.streaming_transcriber import load_streaming_transcriber
+
+        return load_streaming_transcriber(name, **running, **stream)
     from echoic.asr.transcriber import Transcriber
 
-    return Transcriber.from_pretrained(name, device=device, dtype=dtype, threads=threads)
+    return Transcriber.from_pretrained(name, **running)
 
 
 def _text(name: str, text: str | None) -> str | None:
@@ -211,6 +193,13 @@ def _text(name: str, text: str | None) -> str | None:
     except UnicodeEncodeError as e:
         raise UsageError(f"{name} is not UTF-8; type it in a UTF-8 terminal") from e
     return text
+
+
+def _stream(asked: bool, policy: Policy | None, chunk_ms: float | None) -> dict[str, Any]:
+    """Return how to stream; nothing when that was not asked for."""
+    if not asked and (policy is not None or chunk_ms is not None):
+        raise UsageError("--policy and --chunk-ms are for streams; add --streaming")
+    return {"policy": (policy or Policy.CAUSAL).value, "chunk_ms": chunk_ms} if asked else {}
 
 
 def _word_timestamps(asked: bool | None, layout: Layout) -> bool:

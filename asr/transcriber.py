@@ -12,6 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from echoic.asr.device import named_device
 from echoic.asr.options import TranscribeOptions
 from echoic.asr.pool import WindowPool
 from echoic.asr.recording import Recording
@@ -67,7 +68,7 @@ class Transcriber:
             if threads < 1:
                 raise ValueError(f"threads is {threads}; it must be 1 or more")
             torch.set_num_threads(threads)
-        chosen = _device(device)
+        chosen = named_device(device)
         return cls(WhisperModel.from_pretrained(name_or_dir, device=chosen, dtype=dtype))
 
     def transcribe(
@@ -248,17 +249,3 @@ def _as_mono_16k(wav: Tensor, sample_rate: int | None) -> Tensor:
         raise ValueError("samples hold NaN or infinite values; mend them first")
     mono = wav.float().mean(0, keepdim=True) if wav.dim() == 2 else wav.float()[None]
     return mono if sample_rate == SAMPLE_RATE else Resampler(sample_rate, SAMPLE_RATE)(mono)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {name!r}: auto, cpu, cuda or cuda:0") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"unknown device {name!r}: auto, cpu, cuda or cuda:0")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} is not there: no CUDA device is visible; take cpu")
-    return device
