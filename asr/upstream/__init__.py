@@ -1,0 +1,1 @@
+"""Importers of what others published, each strict about the names and shapes that it knows."""
