@@ -1,0 +1,77 @@
+"""Make a codec's folder from the checkpoint of a training run.
+
+    python -m echoic.recipes.prepare.codec_box RUN.ckpt FOLDER
+
+The averaged weights are taken. FOLDER gets `config.json` and `model.safetensors`, which
+`echoic codec encode --model FOLDER` reads.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from echoic.codecs.codec import Codec
+from echoic.codecs.errors import CodecError
+from echoic.codecs.training.build import codec_of_run
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+def make_box(
+    checkpoint: str | Path,
+    folder: str | Path,
+    *,
+    dtype: str = "float16",
+    averaged: bool = True,
+    description: str = "",
+) -> Codec:
+    """Write the codec of a run and return it.
+
+    Args:
+        checkpoint: that `echoic train fit` wrote.
+        folder: made if it is not there.
+        dtype: of the stored weights; "float16" halves the file and costs nothing that is heard.
+            Loading makes them float32 again.
+        averaged: the running mean of the weights; else those of the last step.
+        description: a line for lists of models.
+
+    Raises:
+        CodecError: no such checkpoint, or one whose books have not begun to learn.
+    """
+    codec = codec_of_run(checkpoint, averaged=averaged)
+    if not codec.quantizer.codebooks.is_initialized:
+        raise CodecError(f"{checkpoint}: its codebooks have not started yet; train it further")
+    codec.save_pretrained(folder, dtype=DTYPES[dtype], description=description)
+    return codec
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 if the folder was written."""
+    parser = argparse.ArgumentParser(prog="codec_box", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoint", help="a .ckpt file of CodecTask")
+    parser.add_argument("folder", help="where the codec is written")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), default="float16")
+    parser.add_argument("--last", action="store_true", help="the last weights, not their average")
+    parser.add_argument("--description", default="", help="a line for lists of models")
+    given = parser.parse_args(arguments)
+    try:
+        codec = make_box(
+            given.checkpoint,
+            given.folder,
+            dtype=given.dtype,
+            averaged=not given.last,
+            description=given.description,
+        )
+    except (CodecError, OSError) as error:
+        print(f"codec_box: {error}", file=sys.stderr)
+        return 2
+    size = (Path(given.folder) / "model.safetensors").stat().st_size
+    bits = codec.bits_per_second()
+    print(f"{given.folder}: {codec.kind}, {bits:.0f} bit/s, {size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
