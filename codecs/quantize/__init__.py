@@ -1,0 +1,1 @@
+"""One quantizer core: groups, residual layers, masks, projections."""
