@@ -1,0 +1,1 @@
+"""EchoCodec: our own causal codec, light enough for a CPU."""

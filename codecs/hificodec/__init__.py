@@ -1,0 +1,1 @@
+"""HiFi-Codec: group-residual vector quantization between a mirrored and a plain HiFi-GAN."""

@@ -1,0 +1,1 @@
+"""Language-Codec: masked-channel residual vector quantization and a Fourier decoder."""

@@ -1,0 +1,1 @@
+"""Codecs that others published: importers and wrappers."""
