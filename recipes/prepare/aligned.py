@@ -7,6 +7,10 @@ expects there. Labels: `transcript` as the manifest has it; `teacher` what the o
 so that recordings without text train too; `best` the teacher's spelling where its words are those
 of the transcript, else the transcript. Lines that OUT has already are kept; a last one that was cut
 off is made again.
+
+Token times come from the offline model's cross-attention; with `--textgrids FOLDER` from the words
+of NAME.TextGrid for each recording NAME, as forced aligners write them, where these are the words
+of the label.
 """
 
 import argparse
@@ -28,6 +32,7 @@ from echoic.asr.transcriber import Transcriber
 from echoic.asr.whisper.model import WhisperModel
 from echoic.asr.whisper.training.alignment import TextAligner
 from echoic.asr.whisper.training.corpus import Utterance, read_corpus, write_utterance
+from echoic.asr.whisper.training.textgrid import find_textgrids, read_textgrid
 from echoic.audio.io import load
 
 SAMPLE_RATE = 16_000
@@ -49,10 +54,11 @@ def main() -> None:
     parser.add_argument(
         "--min-logprob", type=float, default=-2.0, help="drop texts the teacher cannot believe"
     )
+    parser.add_argument("--textgrids", type=Path, metavar="FOLDER", help="forced alignments")
     arguments = parser.parse_args()
     try:
         kept, dropped = prepare(arguments)
-    except (OSError, ValueError) as e:
+    except (ImportError, OSError, ValueError) as e:
         sys.exit(f"{arguments.manifest}: {e}")
     print(f"{arguments.out}: {kept} utterances, {dropped} left out", file=sys.stderr)
 
@@ -76,6 +82,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[int, int]:
             else:
                 write_utterance(file, utterance)
                 file.flush()
+    maker.tell()
     return len(rows) - dropped, dropped
 
 
@@ -126,6 +133,9 @@ class _Maker:
         )
         self.labels, self.min_logprob = arguments.labels, arguments.min_logprob
         self.normalize: Normalizer = for_language(self.language)
+        folder = arguments.textgrids
+        self.textgrids = None if folder is None else find_textgrids(folder)
+        self.forced = self.attended = 0
 
     def make(self, path: Path, audio: str, row: dict[str, Any]) -> Utterance | None:
         """Return the utterance, or None where it cannot be used."""
@@ -141,13 +151,25 @@ class _Maker:
         if not text:
             return None
         try:
-            aligned = self.aligner(wav, text)
-        except ValueError as e:  # more text than anybody says in so short a time
+            grid = (self.textgrids or {}).get(path.stem)
+            aligned = self.aligner(wav, text, None if grid is None else read_textgrid(grid))
+        except ValueError as e:  # more text than anybody says in so short a time, no TextGrid
             print(f"{path}: {e}", file=sys.stderr)
             return None
         if aligned.avg_logprob < self.min_logprob:
             return None
+        self.forced += aligned.forced
+        self.attended += not aligned.forced
         return Utterance.of(audio, seconds, text, str(row.get("speaker", "")), aligned)
+
+    def tell(self) -> None:
+        """Say whose times the new utterances have, if any were to be a forced aligner's."""
+        if self.textgrids is not None:
+            print(
+                f"word times of {self.forced} utterances by TextGrid, of {self.attended} by "
+                "cross-attention (no TextGrid, or other words in it)",
+                file=sys.stderr,
+            )
 
     def _label(self, wav: Tensor, transcript: str) -> str:
         if self.labels == "transcript":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from grids import write_grid
 from speech_data import DATA, novel, tiny_en
 
 from echoic.asr.metrics import word_error_rate
@@ -144,6 +145,26 @@ def test_a_teacher_labels_what_has_no_text(tmp_path: Path, monkeypatch: pytest.M
     (only,) = read_corpus(tmp_path / "out.jsonl")
     heard = Transcriber(tiny_en()).transcribe(novel()[4].wav, sample_rate=16_000).text
     assert only.text == heard.strip()
+
+
+def test_times_of_a_forced_aligner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    first, second = novel()[3], novel()[4]
+    words = first.text.split()
+    spans = [(0.25 * n, 0.25 * n + 0.25, word) for n, word in enumerate(words)]
+    grids = tmp_path / "grids"
+    grids.mkdir()
+    write_grid(grids / f"{first.path.stem}.TextGrid", spans)
+    rows = [{"audio": str(u.path), "text": u.text} for u in (first, second)]
+    manifest = write(tmp_path / "rows.jsonl", *rows)
+    out = tmp_path / "out.jsonl"
+    run(monkeypatch, manifest, out, "--labels", "transcript", "--textgrids", grids)
+    forced, attended = read_corpus(out)
+    assert forced.ends[-1] == pytest.approx(0.25 * len(words), abs=1e-3)
+    assert attended.ends[-1] > 1
+    assert "of 1 utterances by TextGrid, of 1 by cross-attention" in capsys.readouterr().err
+    run_into = tmp_path / "none.jsonl"
+    with pytest.raises(SystemExit, match="no TextGrid"):
+        run(monkeypatch, manifest, run_into, "--textgrids", tmp_path / "empty")
 
 
 @pytest.mark.parametrize(

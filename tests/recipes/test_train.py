@@ -21,12 +21,15 @@ from echoic.recipes.cli import build_app
 from echoic.recipes.train import one_line
 
 ECHOIC = Path(sys.executable).with_name("echoic")
-SHIPPED = Path(__file__).parents[2] / "recipes" / "whisper" / "causal-tiny.en.yaml"
+RECIPES = Path(__file__).parents[2] / "recipes" / "whisper"
+SHIPPED = RECIPES / "causal-tiny.en.yaml"
 
 
-def recipe(folder: Path, base: str, manifest: Path, steps: int = 2) -> Path:
-    """The shipped recipe, made small."""
-    values = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+def recipe(
+    folder: Path, base: str, manifest: Path, steps: int = 2, shipped: Path = SHIPPED
+) -> Path:
+    """A shipped recipe, made small."""
+    values = yaml.safe_load(shipped.read_text(encoding="utf-8"))
     values["model"]["init_args"] |= {"base": base, "lora": {"rank": 2}}
     values["data"]["init_args"] |= {
         "base": base,
@@ -67,6 +70,15 @@ def small(tmp_path: Path) -> Path:
 
 def train(*words: str | Path):
     return CliRunner().invoke(build_app(["train"]), ["train", *map(str, words)])
+
+
+@pytest.mark.parametrize("shipped", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_runs(shipped: Path, tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path / "aligned.jsonl", clicking_corpus(tmp_path))
+    base = str(write_folder(tmp_path / "base"))
+    done = train("fit", "--config", recipe(tmp_path, base, manifest, 1, shipped))
+    assert done.exit_code == 0, done.output
+    assert read_run(tmp_path / "last.ckpt")["global_step"] == 1
 
 
 def test_a_run_from_the_recipe_to_a_recogniser(small: Path, tmp_path: Path) -> None:

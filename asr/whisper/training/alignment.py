@@ -2,9 +2,11 @@
 
 The labels of a causal model are "weak" alignments (Krichli et al. 2025, section 3.2): all that is
 asked is when a token has been heard to its end. They come from the cross-attention of the offline
-model; where a pause follows a word, from the voice activity, which attention cannot see.
+model; where a pause follows a word, from the voice activity, which attention cannot see. Where a
+forced aligner has been at work, from its words.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 from echoic.asr.whisper.alignment import SECONDS_PER_FRAME, align
 from echoic.asr.whisper.model import SAMPLE_RATE, WhisperModel
 from echoic.asr.whisper.tokenizer import WordTokens
+from echoic.asr.whisper.training.textgrid import TimedWord, spans_of
 from echoic.audio.silero import FRAME_SIZE, SileroVad
 
 # Fewer quiet chunks of 32 ms in a row are a stop consonant, not a pause.
@@ -33,6 +36,7 @@ class AlignedText:
         teacher_ids: (tokens, K) the offline model's likeliest ids where each token is expected.
         teacher_probs: (tokens, K) their probabilities.
         avg_logprob: of the text, by the offline model.
+        forced: whether the times are those of a forced aligner.
     """
 
     tokens: tuple[int, ...]
@@ -42,6 +46,7 @@ class AlignedText:
     teacher_ids: Tensor
     teacher_probs: Tensor
     avg_logprob: float
+    forced: bool = False
 
 
 class TextAligner:
@@ -62,12 +67,15 @@ class TextAligner:
         self._vad = SileroVad.from_installed()
 
     @torch.inference_mode()
-    def __call__(self, wav: Tensor, text: str) -> AlignedText:
+    def __call__(
+        self, wav: Tensor, text: str, timed: Sequence[TimedWord] | None = None
+    ) -> AlignedText:
         """Align one utterance.
 
         Args:
             wav: (N,) float32 at 16 kHz, at most 30 s.
             text: what is said.
+            timed: a forced aligner's words; used if they are the words of the text.
 
         Raises:
             ValueError: no text, or more than the decoder has positions for.
@@ -98,7 +106,8 @@ class TextAligner:
             num_frames=max(1, round(len(wav) / SAMPLE_RATE / SECONDS_PER_FRAME)),
         )
         words = tokenizer.split_to_words(tokens, self.language or "en")
-        spans = self._word_spans(wav, words, frames.tolist())
+        given = None if timed is None else spans_of([word.text for word in words], timed)
+        spans = self._word_spans(wav, words, frames.tolist()) if given is None else given
         starts, ends, word_of = _spread(words, spans)
         return AlignedText(
             tokens=tuple(tokens),
@@ -108,6 +117,7 @@ class TextAligner:
             teacher_ids=teacher.indices.cpu(),
             teacher_probs=teacher.values.cpu(),
             avg_logprob=float(chosen.mean()),
+            forced=given is not None,
         )
 
     def _word_spans(
