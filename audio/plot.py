@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK = "#2b3a4a"
+INK = "#2b3a4a"
 _WAVE = "#2f6f9f"
 _SPEECH = "#f0a500"
 _COLORS = "magma"
@@ -64,8 +64,8 @@ def plot_waveform(wav: Tensor, sample_rate: int, ax: "Axes | None" = None) -> "A
         _draw_channel(ax, channel, sample_rate, 1.0 if len(channels) == 1 else 0.6)
     limit = max(float(channels.abs().max()) * 1.05, 1e-3)
     ax.set(xlim=(0, duration), ylim=(-limit, limit), xlabel="Time (s)", ylabel="Amplitude")
-    ax.axhline(0, color=_INK, linewidth=0.4, alpha=0.5)
-    _tidy(ax)
+    ax.axhline(0, color=INK, linewidth=0.4, alpha=0.5)
+    tidy(ax)
     return ax
 
 
@@ -74,6 +74,8 @@ def plot_spectrogram(
     sample_rate: int,
     kind: Literal["mel", "stft"] = "mel",
     ax: "Axes | None" = None,
+    *,
+    beside: Tensor | None = None,
 ) -> "Axes":
     """Draw the energy over time and frequency, in decibels below the loudest point.
 
@@ -82,6 +84,7 @@ def plot_spectrogram(
         sample_rate: Hz.
         kind: "mel" for 80 mel bands (librosa's Slaney scale), "stft" for linear frequency.
         ax: where to draw; None: a new figure (`ax.figure`).
+        beside: a sound to compare with, of the same rate; 0 dB is its loudest point.
 
     Returns:
         The axes, x in seconds, y in Hz; the picture is `ax.collections[0]`.
@@ -96,16 +99,11 @@ def plot_spectrogram(
     librosa, display = _need("librosa"), _need("librosa.display")
     ax = _new_axes() if ax is None else ax
     size, hop = _window(sample_rate), _hop(mono.numel(), sample_rate)
-    # librosa would centre the frames of anything shorter than a window with a warning.
-    samples = torch.nn.functional.pad(mono, (0, max(0, size - mono.numel()))).numpy()
-    if kind == "mel":
-        power = librosa.feature.melspectrogram(
-            y=samples, sr=sample_rate, n_fft=size, hop_length=hop, n_mels=80
-        )
-    else:
-        power = abs(librosa.stft(samples, n_fft=size, hop_length=hop)) ** 2
+    power = _power(mono, sample_rate, kind)
+    other = None if beside is None else _channels(beside, sample_rate).mean(0)
+    reference = power if other is None else _power(other, sample_rate, kind)
     display.specshow(
-        librosa.power_to_db(power, ref=max(float(power.max()), 1e-10), top_db=None),
+        librosa.power_to_db(power, ref=max(float(reference.max()), 1e-10), top_db=None),
         sr=sample_rate,
         n_fft=size,
         hop_length=hop,
@@ -122,7 +120,7 @@ def plot_spectrogram(
         round_hertz = [0, 250, 500, 1000, 2000, 4000, 8000, 16000]
         ticks = [hertz for hertz in round_hertz if hertz <= sample_rate / 2]
         ax.set_yticks(ticks, [str(hertz) for hertz in ticks])
-    _tidy(ax)
+    tidy(ax)
     return ax
 
 
@@ -151,7 +149,7 @@ def plot_overview(
         ModuleNotFoundError: when the extra `plot` is not installed.
         ValueError: see `plot_waveform`.
     """
-    figure = _new_figure(10, 5)
+    figure = new_figure(10, 5)
     grid = figure.add_gridspec(2, 2, height_ratios=(1, 1.8), width_ratios=(60, 1))
     above = figure.add_subplot(grid[0, 0])
     below = figure.add_subplot(grid[1, 0], sharex=above)
@@ -160,13 +158,13 @@ def plot_overview(
     above.set_xlabel("")
     above.tick_params(labelbottom=False)
     bar = figure.colorbar(below.collections[0], cax=figure.add_subplot(grid[1, 1]))
-    bar.set_label("dB below the loudest", color=_INK, fontsize=9)
-    bar.ax.tick_params(colors=_INK, labelsize=8)
+    bar.set_label("dB below the loudest", color=INK, fontsize=9)
+    bar.ax.tick_params(colors=INK, labelsize=8)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     for segment in segments or ():
         _mark(above, below, segment)
     if title:
-        figure.suptitle(title, x=0.01, ha="left", color=_INK, fontsize=11)
+        figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=11)
     return figure
 
 
@@ -211,6 +209,19 @@ def to_image(figure: "Figure") -> Tensor:
     return pixels.reshape(height, width, 4)[..., :3].permute(2, 0, 1).contiguous()
 
 
+def _power(mono: Tensor, sample_rate: int, kind: Literal["mel", "stft"]) -> Any:
+    """Return the power over frequency and time as an array."""
+    librosa = _need("librosa")
+    size, hop = _window(sample_rate), _hop(mono.numel(), sample_rate)
+    # librosa would centre the frames of anything shorter than a window with a warning.
+    samples = torch.nn.functional.pad(mono, (0, max(0, size - mono.numel()))).numpy()
+    if kind == "mel":
+        return librosa.feature.melspectrogram(
+            y=samples, sr=sample_rate, n_fft=size, hop_length=hop, n_mels=80
+        )
+    return abs(librosa.stft(samples, n_fft=size, hop_length=hop)) ** 2
+
+
 def _mark(above: "Axes", below: "Axes", segment: SpeechSegment | Timed) -> None:
     """Shade a stretch in both axes and write its text above it."""
     if isinstance(segment, SpeechSegment):
@@ -233,7 +244,7 @@ def _mark(above: "Axes", below: "Axes", segment: SpeechSegment | Timed) -> None:
             va="bottom",
             rotation_mode="anchor",
             fontsize=8,
-            color=_INK,
+            color=INK,
             annotation_clip=False,
         )
 
@@ -275,7 +286,12 @@ def _hop(samples: int, sample_rate: int) -> int:
     return max(1, sample_rate // 100, samples // _MAX_COLUMNS)
 
 
-def _new_figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure, of so many inches, that needs no display.
+
+    Raises:
+        ModuleNotFoundError: when the extra `plot` is not installed.
+    """
     figure: Figure = _need("matplotlib.figure").Figure(
         figsize=(width, height), dpi=100, layout="constrained", facecolor="white"
     )
@@ -284,18 +300,19 @@ def _new_figure(width: float, height: float) -> "Figure":
 
 
 def _new_axes() -> "Axes":
-    return _new_figure(10, 3).add_subplot()
+    return new_figure(10, 3).add_subplot()
 
 
-def _tidy(ax: "Axes") -> None:
+def tidy(ax: "Axes") -> None:
+    """Give axes the look that all pictures share."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
-        ax.spines[side].set_color(_INK)
+        ax.spines[side].set_color(INK)
         ax.spines[side].set_linewidth(0.6)
-    ax.tick_params(colors=_INK, labelsize=8, width=0.6)
-    ax.xaxis.label.set(color=_INK, fontsize=9)
-    ax.yaxis.label.set(color=_INK, fontsize=9)
+    ax.tick_params(colors=INK, labelsize=8, width=0.6)
+    ax.xaxis.label.set(color=INK, fontsize=9)
+    ax.yaxis.label.set(color=INK, fontsize=9)
 
 
 def _need(module: str) -> Any:

@@ -4,7 +4,9 @@ import contextlib
 import os
 import uuid
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import soundfile as sf
@@ -20,6 +22,8 @@ _FORMATS = {
     ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
+SOUND_SUFFIXES = frozenset(_FORMATS)
+"""What the name of a file that is to be written may end in, lower case with the dot."""
 _BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _UNBOUNDED = {"FLOAT", "DOUBLE"}
 # libsndfile's Vorbis encoder overflows the stack when it is given minutes at once.
@@ -66,10 +70,10 @@ class SoundWriter:
         temporary = f".{self._target.name}.{uuid.uuid4().hex[:8]}.tmp"
         self._temporary = self._target.with_name(temporary)
         self._file: sf.SoundFile | None = None
-        self._raw = open(self._temporary, "xb+")  # noqa: SIM115 -- closed with the writer
+        self._raw = _CarefulFile(self._temporary)
         try:
             self._file = sf.SoundFile(
-                self._raw, "w", sample_rate, channels, self._subtype, format=kind
+                cast(BinaryIO, self._raw), "w", sample_rate, channels, self._subtype, format=kind
             )
         except sf.LibsndfileError as error:
             self.discard()
@@ -108,10 +112,8 @@ class SoundWriter:
         steps = _to_steps(samples, self._subtype)
         assert self._file is not None
         for start in range(0, len(steps), _BLOCK):
-            try:
+            with self._full_disk_told():
                 self._file.write(steps[start : start + _BLOCK])
-            except sf.LibsndfileError as error:
-                raise OSError(f"{self._name}: {error.error_string}; free some space") from None
         self._position += len(samples)
 
     def close(self) -> None:
@@ -124,7 +126,8 @@ class SoundWriter:
             AudioWarning: if samples were clipped.
         """
         try:
-            self._close_files()
+            with self._full_disk_told():
+                self._close_files()
             os.replace(self._temporary, self._target)
         finally:
             self.discard()
@@ -135,9 +138,26 @@ class SoundWriter:
 
     def discard(self) -> None:
         """Removes what was written; nothing appears."""
-        self._close_files()
+        with contextlib.suppress(sf.LibsndfileError):
+            self._close_files()
         with contextlib.suppress(FileNotFoundError):
             self._temporary.unlink()
+
+    @contextlib.contextmanager
+    def _full_disk_told(self) -> Iterator[None]:
+        """Raise what libsndfile makes of an error of the disk as that error."""
+        try:
+            yield
+        except (sf.LibsndfileError, AssertionError) as error:  # the latter: it wrote too little
+            reason = getattr(error, "error_string", None) or "cannot be written whole"
+            self._raise_of_disk()
+            raise OSError(f"{self._name}: {reason}; free some space") from None
+        self._raise_of_disk()
+
+    def _raise_of_disk(self) -> None:
+        error = self._raw.error
+        if error is not None:
+            raise OSError(f"{self._name}: {error.strerror}; free some space") from error
 
     def _close_files(self) -> None:
         if self._file is not None:
@@ -152,6 +172,30 @@ class SoundWriter:
         self._beyond += beyond
         self._peak = max(self._peak, float(np.abs(samples).max()))
         return np.clip(samples, -1, 1)
+
+
+class _CarefulFile:
+    """A file for libsndfile, in whose callbacks nothing may be raised: errors are kept.
+
+    Attributes:
+        error: the first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.error: OSError | None = None
+        # Without a buffer, so that a full disk is told by `write` and by nothing else.
+        self._raw = open(path, "xb+", buffering=0)  # noqa: SIM115 -- closed with the writer
+        self.seek, self.tell, self.close = self._raw.seek, self._raw.tell, self._raw.close
+        self.read, self.readinto = self._raw.read, self._raw.readinto
+
+    def write(self, data: bytes) -> int:
+        written = 0
+        try:
+            while written < len(data) and self.error is None:
+                written += self._raw.write(data[written:])
+        except OSError as error:
+            self.error = error
+        return written
 
 
 def save(

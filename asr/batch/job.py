@@ -10,7 +10,6 @@ from echoic.asr.batch.console import Console
 from echoic.asr.batch.engine import BatchTranscriber, Engine, Summary
 from echoic.asr.batch.errors import OutputError, UsageError, describe, printable
 from echoic.asr.batch.inputs import Finder, Listing, read_files_from
-from echoic.asr.batch.interrupts import Interrupts, interrupts
 from echoic.asr.batch.journal import Journal
 from echoic.asr.batch.naming import Shard
 from echoic.asr.batch.notices import warnings_in_lines
@@ -19,6 +18,7 @@ from echoic.asr.batch.resume import Target, digest, make_plan
 from echoic.asr.batch.subtitles import Layout
 from echoic.asr.batch.writers import parse_formats
 from echoic.asr.source import STDIN, Source
+from echoic.audio.interrupts import Interrupts, interrupts
 
 ALL_DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 LISTED_FAILURES = 50

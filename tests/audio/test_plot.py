@@ -112,6 +112,12 @@ def test_spectrogram_places_sound_in_time():
     assert times.max() == pytest.approx(2.0, abs=0.03)
 
 
+def test_spectrogram_beside_another_is_drawn_on_its_scale():
+    loud = tone(440.0, 16000)
+    mesh = mesh_of(plot_spectrogram(0.01 * loud, 16000, beside=loud))
+    assert float(torch.tensor(mesh.get_array()).max()) == pytest.approx(-40, abs=0.01)
+
+
 def test_spectrogram_of_silence_and_of_a_few_samples(recwarn):
     for wav in (torch.zeros(8000), tone(1000)[:50]):
         assert torch.isfinite(

@@ -1,4 +1,5 @@
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,19 @@ def test_wav_that_needs_longer_sizes_has_them(
         save(tmp_path / "a.wav", noise(2, samples), 16000)
         assert info(tmp_path / "a.wav").format == kind
         assert load(tmp_path / "a.wav").wav.shape == (2, samples)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".opus"])
+def test_a_full_disk_is_one_error_and_leaves_nothing(
+    tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wav = 0.1 * torch.randn(1, 16000 * 120, generator=torch.Generator().manual_seed(0))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=f"a{suffix}: File too large; free some space"):
+            save(tmp_path / f"a{suffix}", wav, 16000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr().err == "", "soundfile's callbacks print what is raised in them"

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from echoic.asr.batch.interrupts import Interrupts, interrupts
+from echoic.audio.interrupts import Interrupts, interrupts
 
 
 def callback_named(name: str, filename: str) -> types.FunctionType:
