@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from echoic.codecs.errors import CodecError, NotStreamable
 from echoic.codecs.quantize.quantizer import Quantized, Quantizer
 from echoic.codecs.settings import build
-from echoic.codecs.streaming import CodecDecoder, CodecEncoder
+from echoic.codecs.streaming import CodecDecoder, CodecEncoder, WholeEndEncoder
 from echoic.codecs.weights import read_weights, write_weights
 
 __all__ = ["Codec", "CodecError", "Encoded", "NotStreamable", "Reconstruction"]
@@ -60,6 +60,8 @@ class Codec(nn.Module):
     decoder_waits: ClassVar[str] = ""
     # Whether rows of one batch can be encoded together without changing each other's codes.
     batchable: ClassVar[bool] = True
+    # Whether the encoder's layers pad the end of a recording to a whole frame themselves.
+    pads_end: ClassVar[bool] = False
 
     def __init__(
         self, config: Any, encoder: nn.Module, quantizer: Quantizer, decoder: nn.Module
@@ -205,7 +207,8 @@ class Codec(nn.Module):
         """
         if self.encoder_waits:
             raise NotStreamable(f"{self.kind} cannot encode a stream: {self.encoder_waits}")
-        return CodecEncoder(
+        stream = WholeEndEncoder if self.pads_end else CodecEncoder
+        return stream(
             self.encoder,
             self.quantizer,
             self.check_n_q(n_q),
@@ -277,7 +280,7 @@ class Codec(nn.Module):
         return cls(build(cls.config_class, values))  # pyright: ignore[reportCallIssue]
 
     def _pad(self, wav: Tensor) -> Tensor:
-        return F.pad(wav, (0, -wav.shape[1] % self.hop_length))
+        return wav if self.pads_end else F.pad(wav, (0, -wav.shape[1] % self.hop_length))
 
     def _encode(self, wav: Tensor, n_q: int | None) -> Tensor:
         return self.quantizer.encode(self.encoder(self._pad(wav)), n_q)

@@ -13,9 +13,9 @@ KINDS: dict[str, tuple[str, str]] = {
     "hificodec": ("echoic.codecs.hificodec.model", "HiFiCodec"),
     "languagecodec": ("echoic.codecs.languagecodec.model", "LanguageCodec"),
     "distilcodec": ("echoic.codecs.distilcodec.model", "DistilCodec"),
-    "encodec": ("echoic.codecs.upstream.transformers_codec", "TransformersCodec"),
-    "dac": ("echoic.codecs.upstream.transformers_codec", "TransformersCodec"),
-    "mimi": ("echoic.codecs.upstream.transformers_codec", "TransformersCodec"),
+    "encodec": ("echoic.codecs.upstream.encodec", "Encodec"),
+    "dac": ("echoic.codecs.upstream.dac", "Dac"),
+    "mimi": ("echoic.codecs.upstream.mimi", "Mimi"),
 }
 
 
@@ -40,7 +40,9 @@ def load_codec(name_or_dir: str | Path, *, device: str = "cpu") -> Codec:
     folder = find_folder(name_or_dir)
     values = read_config(folder)
     try:
-        codec = codec_class(values.get("model")).load_folder(folder, values)
+        # What transformers wrote calls it "model_type".
+        kind = values.get("model", values.get("model_type"))
+        codec = codec_class(kind).load_folder(folder, values)
     except CodecError as error:
         raise CodecError(_named(folder, error)) from error
     except ValueError as error:

@@ -97,6 +97,14 @@ class CodecEncoder:
         return self.quantizer.encode(latents, self.n_q)
 
 
+class WholeEndEncoder(CodecEncoder):
+    """A streamed encoder that pads the end of a recording itself, layer by layer."""
+
+    def finish(self, state: EncoderState) -> tuple[EncoderState, Tensor]:
+        """Return the codes that are left, the last of what there is of a frame."""
+        return super().finish(state._replace(spare=0))
+
+
 class CodecDecoder:
     """Codes (B, n_q, F) to waveforms (B, T), frame by frame; see `Codec.streaming_decoder`.
 

@@ -40,18 +40,27 @@ def read_weights(model: nn.Module, folder: Path) -> None:
     Raises:
         CodecError: no such file, damaged, or tensors that do not fit the model.
     """
+    state = read_tensors(folder)
+    ready = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    _check(model, ready, folder / WEIGHTS)
+    model.load_state_dict(ready, strict=True)
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return what is in `model.safetensors`.
+
+    Raises:
+        CodecError: no such file, or damaged.
+    """
     path = folder / WEIGHTS
     if not path.is_file():
         raise CodecError(f"{folder}: no {WEIGHTS}; export the codec with save_pretrained")
     try:
-        state = load_file(path)
+        return load_file(path)
     except (SafetensorError, OSError) as error:
         raise CodecError(
             f"{path}: damaged or no safetensors file ({error}); fetch it again"
         ) from error
-    ready = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    _check(model, ready, path)
-    model.load_state_dict(ready, strict=True)
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from small_hifigan import small_distilcodec, small_hificodec
+from small_upstream import small_dac, small_encodec, small_mimi
 from streaming_codec_cases import echo, language
 from torch import Tensor
 
@@ -17,6 +18,10 @@ CODECS: dict[str, Callable[[], Codec]] = {
     "hificodec": small_hificodec,
     "languagecodec": language,
     "distilcodec": small_distilcodec,
+    "encodec": small_encodec,
+    "encodec_ahead": lambda: small_encodec(causal=False),
+    "dac": small_dac,
+    "mimi": small_mimi,
 }
 
 

@@ -8,6 +8,7 @@ import torch
 from streaming_hifigan_cases import HIFIGAN_CASES
 from streaming_laws import Case, noise
 from streaming_layer_cases import channels
+from streaming_upstream_cases import UPSTREAM_CASES
 from torch import Tensor
 
 from echoic.codecs.codec import Codec
@@ -95,4 +96,5 @@ CODEC_CASES = [
     Case("language_latents", lambda: cast(Any, language().encoder), LOUD, 240),
     Case("language_spectra", lambda: cast(Any, language().decoder), channels(6), 40),
     *HIFIGAN_CASES,
+    *UPSTREAM_CASES,
 ]

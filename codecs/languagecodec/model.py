@@ -2,22 +2,11 @@
 
 from typing import ClassVar
 
-from torch import Tensor
-
 from echoic.codecs.languagecodec.config import LanguageCodecConfig
 from echoic.codecs.languagecodec.decoder import make_decoder
 from echoic.codecs.languagecodec.encoder import SeanetEncoder
 from echoic.codecs.quantize.quantizer import Quantizer
-from echoic.codecs.streaming import CodecEncoder, EncoderState
 from echoic.codecs.weight_norm import WeightNormCodec
-
-
-class WholeEndEncoder(CodecEncoder):
-    """A streamed encoder that pads the end of a recording itself, layer by layer."""
-
-    def finish(self, state: EncoderState) -> tuple[EncoderState, Tensor]:
-        """Return the codes that are left, the last of what there is of a frame."""
-        return super().finish(state._replace(spare=0))
 
 
 class LanguageCodec(WeightNormCodec):
@@ -39,25 +28,9 @@ class LanguageCodec(WeightNormCodec):
     kind: ClassVar[str] = "languagecodec"
     config_class: ClassVar[type] = LanguageCodecConfig
     batchable: ClassVar[bool] = False
+    pads_end: ClassVar[bool] = True
 
     def __init__(self, config: LanguageCodecConfig) -> None:
         super().__init__(
             config, SeanetEncoder(config), Quantizer(config.quantizer), make_decoder(config)
         )
-
-    def streaming_encoder(self, n_q: int | None = None) -> WholeEndEncoder:
-        """Return the encoder as a streaming module: waveforms (B, T) to codes (B, n_q, F).
-
-        Raises:
-            ValueError: an n_q that is out of range.
-        """
-        return WholeEndEncoder(
-            self.encoder,
-            self.quantizer,
-            self.check_n_q(n_q),
-            hop_length=self.hop_length,
-            sample_rate=self.sample_rate,
-        )
-
-    def _pad(self, wav: Tensor) -> Tensor:
-        return wav  # each layer of the encoder pads its own end

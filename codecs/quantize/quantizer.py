@@ -1,6 +1,6 @@
 """The quantizer core: group-residual, masked-channel and single-book quantization in one module."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -122,20 +122,7 @@ class Quantizer(nn.Module):
         Raises:
             ValueError: another shape, a Q' that is out of range, or codes that no book has.
         """
-        if codes.dim() != 3 or codes.is_floating_point():
-            raise ValueError(
-                f"codes have shape {tuple(codes.shape)} and type {codes.dtype}, expected integers "
-                "(batch, n_q, frames)"
-            )
-        layers = self.config.layers_of(codes.shape[1])
-        if codes.numel():
-            low, high = int(codes.min()), int(codes.max())
-            if low < 0 or high >= self.config.codebook_size:
-                raise ValueError(
-                    f"codes go from {low} to {high}, expected 0 to "
-                    f"{self.config.codebook_size - 1}: they are of another codec"
-                )
-        return layers
+        return check_codes(codes, self.config)
 
     def _quantize(self, x: Tensor, layers: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Quantize rows (N, width): values, codes (N, Q'), commitment, codebook loss."""
@@ -185,6 +172,41 @@ class Quantizer(nn.Module):
             raise ValueError(
                 f"latents have shape {tuple(x.shape)}, expected (batch, {self.config.dim}, frames)"
             )
+
+
+class Books(Protocol):
+    """What the settings of any quantizer tell about its codes."""
+
+    @property
+    def codebook_size(self) -> int:
+        """K, values of one code."""
+        ...
+
+    def layers_of(self, n_q: int | None) -> int:
+        """Return how many layers `n_q` codes a frame are; a ValueError where out of range."""
+        ...
+
+
+def check_codes(codes: Tensor, config: Books) -> int:
+    """Return how many layers codes (B, Q', T) are of.
+
+    Raises:
+        ValueError: another shape, a Q' that is out of range, or codes that no book has.
+    """
+    if codes.dim() != 3 or codes.is_floating_point():
+        raise ValueError(
+            f"codes have shape {tuple(codes.shape)} and type {codes.dtype}, expected integers "
+            "(batch, n_q, frames)"
+        )
+    layers = config.layers_of(codes.shape[1])
+    if codes.numel():
+        low, high = int(codes.min()), int(codes.max())
+        if low < 0 or high >= config.codebook_size:
+            raise ValueError(
+                f"codes go from {low} to {high}, expected 0 to {config.codebook_size - 1}: they "
+                "are of another codec"
+            )
+    return layers
 
 
 def channel_masks(width: int, masked_layers: int) -> Tensor | None:
