@@ -40,7 +40,7 @@ class EchoCodecConfig:
     decoder_inner: int = 4
     decoder_outer: int = 5
     quantizer: QuantizerConfig = field(
-        default_factory=lambda: QuantizerConfig(dim=96, num_layers=8, dropout=0.5, warmup_steps=400)
+        default_factory=lambda: QuantizerConfig(dim=96, num_layers=8, dropout=0.3, warmup_steps=300)
     )
 
     def __post_init__(self) -> None:
@@ -62,6 +62,11 @@ class EchoCodecConfig:
     def spectrum_hop(self) -> int:
         """Samples between two spectra."""
         return self.hop_length // self.frame_split
+
+    @property
+    def spectrum_width(self) -> int:
+        """Numbers of a spectrum: real and imaginary parts."""
+        return 2 * (self.n_fft // 2 + 1)
 
     @classmethod
     def tiny_16k(cls) -> "EchoCodecConfig":

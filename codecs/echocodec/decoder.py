@@ -8,6 +8,7 @@ from echoic.codecs.echocodec.config import EchoCodecConfig
 from echoic.streaming.layers.conv import StreamingConv1d
 from echoic.streaming.layers.conv_transpose import StreamingConvTranspose1d
 from echoic.streaming.layers.overlap_add import OverlapAdd
+from echoic.streaming.layers.parallel import StreamingResidual
 from echoic.streaming.layers.pointwise import Pointwise, SwapTime
 from echoic.streaming.layers.sequential import StreamingSequential
 
@@ -16,27 +17,24 @@ from echoic.streaming.layers.sequential import StreamingSequential
 _LARGEST_GAIN = 200.0
 
 
-class SpectrumHead(nn.Module):
-    """Frames of samples (B, F, n_fft) from frames (B, F, C), by way of their spectra.
+class ExpandedSpectrum(nn.Module):
+    """Frames of samples (B, F, n_fft) from compressed spectra (B, F, 2 * bins).
 
-    The network says real and imaginary parts as `CompressedSpectrum` has them, so that what the
-    encoder saw can pass in a straight line, phases too; they are expanded, transformed back and
-    left to the window of the overlap-add. (Magnitude and angle, as in Vocos, learned several times
-    slower here.)
+    Real and imaginary parts come as `CompressedSpectrum` has them, so that what the encoder saw can
+    pass in a straight line, phases too; they are expanded, transformed back and left to the window
+    of the overlap-add. (Magnitude and angle, as in Vocos, learned several times slower here.)
 
     Args:
-        width: C.
         n_fft: samples of a spectrum.
     """
 
-    def __init__(self, width: int, n_fft: int) -> None:
+    def __init__(self, n_fft: int) -> None:
         super().__init__()
         self.n_fft = n_fft
-        self.out = nn.Linear(width, 2 * (n_fft // 2 + 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return frames; float32 whatever the autocast, as the transform needs."""
-        real, imag = self.out(x).float().chunk(2, dim=-1)
+        real, imag = x.float().chunk(2, dim=-1)
         power = real.square() + imag.square() + 1e-4
         gain = power.pow((1.0 / SPECTRAL_POWER - 1.0) / 2.0).clamp(max=_LARGEST_GAIN)
         bins = torch.complex(real * gain, imag * gain)
@@ -58,18 +56,26 @@ def overlap_add(n_fft: int, hop: int) -> OverlapAdd:
 
 
 def make_decoder(config: EchoCodecConfig) -> StreamingSequential:
-    """Return the decoder: latents (B, quantizer.dim, F) -> (B, F * hop_length)."""
-    width, split = config.width, config.frame_split
+    """Return the decoder: latents (B, quantizer.dim, F) -> (B, F * hop_length).
+
+    As in the encoder, a linear path lies beside the network.
+    """
+    width, split, dim = config.width, config.frame_split, config.quantizer.dim
     depth = config.decoder_inner + config.decoder_outer
     shape = (width, config.expansion, config.kernel_size, 1.0 / depth)
-    return StreamingSequential(
-        StreamingConv1d(config.quantizer.dim, width, 3),
+    network = StreamingSequential(
+        StreamingConv1d(dim, width, 3),
         channel_norm(width),
         *(block(*shape) for _ in range(config.decoder_inner)),
         StreamingConvTranspose1d(width, width, 2 * split, stride=split),
         *(block(*shape) for _ in range(config.decoder_outer)),
         channel_norm(width),
-        SwapTime(width, to=1),
-        Pointwise(SpectrumHead(width, config.n_fft), width, time_dim=1),
+        StreamingConv1d(width, config.spectrum_width, 1),
+    )
+    linear = StreamingConvTranspose1d(dim, config.spectrum_width, 2 * split, stride=split)
+    return StreamingSequential(
+        StreamingResidual(network, linear),
+        SwapTime(config.spectrum_width, to=1),
+        Pointwise(ExpandedSpectrum(config.n_fft), config.spectrum_width, time_dim=1),
         overlap_add(config.n_fft, config.spectrum_hop),
     )
