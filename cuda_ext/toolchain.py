@@ -27,9 +27,9 @@ def probe() -> Toolchain:
     cxx, nvcc = find_cxx(), find_nvcc()
     return Toolchain(
         cxx=cxx,
-        cxx_version=_version_line(cxx, first=True),
+        cxx_version=version_line(cxx, first=True),
         nvcc=nvcc,
-        nvcc_version=_version_line(nvcc, first=False),
+        nvcc_version=version_line(nvcc, first=False),
     )
 
 
@@ -64,7 +64,8 @@ def find_nvcc() -> str | None:
     return shutil.which("nvcc") or shutil.which("nvcc", path=os.pathsep.join(places))
 
 
-def _version_line(compiler: str | None, *, first: bool) -> str:
+def version_line(compiler: str | None, *, first: bool) -> str:
+    """Return the first or last line of what a compiler says to `--version`."""
     if compiler is None:
         return ""
     try:

@@ -28,14 +28,18 @@ REQUIRED = {
     "huggingface_hub": "pip install huggingface_hub",
     "typer": "pip install typer",
     "tqdm": "pip install tqdm",
+    "rich": "pip install rich",
 }
 OPTIONAL = {
     "imageio-ffmpeg": "pip install 'echoic[ffmpeg]'",
     "jiwer": "pip install 'echoic[metrics]'",
     "whisper-normalizer": "pip install 'echoic[metrics]'",
+    "pesq": "pip install 'echoic[metrics]'",
+    "pystoi": "pip install 'echoic[metrics]'",
     "sounddevice": "pip install 'echoic[mic]'",
     "librosa": "pip install 'echoic[plot]'",
     "matplotlib": "pip install 'echoic[plot]'",
+    "gradio": "pip install 'echoic[demo]'",
     "lightning": "pip install 'echoic[train]'",
     "peft": "pip install 'echoic[train]'",
     "torchaudio": "pip install 'echoic[train]'",
@@ -168,9 +172,28 @@ def _extension() -> Iterator[Fact]:
     from echoic.cuda_ext.toolchain import extension_mode
 
     try:
-        yield Fact("extension", "info", f"no kernels yet (ECHOIC_EXT={extension_mode()})")
+        mode = extension_mode()
     except ValueError as error:
         yield Fact("extension", "missing", str(error), "unset ECHOIC_EXT")
+        return
+    yield Fact("extension", "info", f"ECHOIC_EXT={mode}")
+    yield from _kernels("cpu")
+    import torch
+
+    if torch.cuda.is_available():
+        yield from _kernels("cuda")
+
+
+def _kernels(device: Literal["cpu", "cuda"]) -> Iterator[Fact]:
+    from echoic.cuda_ext.library import look
+
+    found = look(device)
+    topic = f"{device} kernels"
+    if found.why is not None:
+        yield Fact(topic, "info", f"torch instead: {found.why}", found.mend)
+    else:
+        kinds = f"; instructions: {', '.join(found.instructions)}" if found.instructions else ""
+        yield Fact(topic, "ok", f"{found.path}{kinds}")
 
 
 def _compilers() -> Iterator[Fact]:
