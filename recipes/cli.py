@@ -23,7 +23,17 @@ class Verb(NamedTuple):
 
 VERBS: dict[str, Verb] = {
     "transcribe": Verb("echoic.asr.cli", "Transcribe recordings, folders or manifests."),
-    "models": Verb("echoic.asr.cli", "List the models that come in the box."),
+    "stream": Verb("echoic.asr.stream_cli", "Transcribe sound while it is spoken."),
+    "codec": Verb(
+        "echoic.codecs.cli", "Code sound to small files and back, or measure what is lost."
+    ),
+    "models": Verb(
+        "echoic.recipes.models", "List the models, adapters and codecs that come in the box."
+    ),
+    "train": Verb("echoic.recipes.train", "Train a model by a recipe."),
+    "import": Verb("echoic.recipes.imports", "Import what others published."),
+    "demo": Verb("echoic.demo.cli", "Show live captions of the microphone in the browser."),
+    "ext": Verb("echoic.cuda_ext.cli", "Build the compiled kernels."),
     "env": Verb("echoic.recipes.env", "Print versions, devices and what is missing."),
 }
 
@@ -93,6 +103,7 @@ def main() -> None:
         if tell is None:
             raise
         message = " ".join(tell().split())
-        typer.echo(f"echoic: {message.rstrip('.')}; see `echoic --help`", err=True)
+        if message:  # nothing to say where the help page was printed
+            typer.echo(f"echoic: {message.rstrip('.')}; see `echoic --help`", err=True)
         sys.exit(getattr(error, "exit_code", 2))
     sys.exit(code if isinstance(code, int) else 0)

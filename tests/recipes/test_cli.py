@@ -69,10 +69,16 @@ def registered(module: str) -> dict[str, str]:
     """Return the verbs that a module adds, with the first line of each one's help."""
     app = typer.Typer()
     sys.modules[module].register(app)
+    verbs = {command.name: command.callback for command in app.registered_commands}
+    for group in app.registered_groups:
+        inner = group.typer_instance
+        assert inner is not None
+        assert inner.registered_callback is not None
+        verbs[group.name] = inner.registered_callback.callback
     return {
-        command.name or "": (command.callback.__doc__ or "").splitlines()[0]
-        for command in app.registered_commands
-        if command.callback is not None
+        name or "": (callback.__doc__ or "").splitlines()[0]
+        for name, callback in verbs.items()
+        if callback is not None
     }
 
 

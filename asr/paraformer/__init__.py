@@ -1,0 +1,1 @@
+"""Paraformer: one pass of an encoder, a predicted number of tokens, one pass of a decoder."""

@@ -1,0 +1,56 @@
+"""Continuous integrate-and-fire (Dong & Xu 2020, arXiv 1905.11235): weights add up to tokens."""
+
+import torch
+from torch import Tensor
+
+from echoic.asr.paraformer.config import PredictorConfig
+from echoic.asr.paraformer.predictor import Prediction, Predictor, token_times
+from echoic.asr.paraformer.weights import FrameWeights, scale_to
+from echoic.cuda_ext.cif import cif
+
+
+class CifPredictor(Predictor):
+    """Each time the weights have added up to 1, the frames that they belong to make a token.
+
+    In training the weights are scaled to the number of labels. At inference one more silent frame
+    of a fixed weight follows, so that what is nearly a token becomes one.
+
+    Args:
+        dim: width of the frames.
+        config: settings.
+    """
+
+    def __init__(self, dim: int, config: PredictorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.weights = FrameWeights(dim, config)
+
+    def forward(
+        self,
+        hidden: Tensor,
+        lengths: Tensor,
+        labels: Tensor | None = None,
+        label_lengths: Tensor | None = None,
+    ) -> Prediction:
+        """Find the tokens; see `Predictor`."""
+        weights = self.weights(hidden, lengths)
+        quantity = weights.sum(1)
+        hidden = hidden.float()
+        if label_lengths is not None:
+            scaled, counts = scale_to(weights, quantity, label_lengths), label_lengths
+        else:
+            hidden, scaled = self._with_tail(hidden, weights, lengths)
+            lengths, counts = lengths + 1, None
+        fired = cif(hidden, scaled, lengths, counts)
+        starts, ends = token_times(scaled, fired.tokens.shape[1])
+        # The tail is not part of the sound.
+        last = lengths[:, None] - int(label_lengths is None)
+        ends = torch.minimum(ends, last)
+        starts = torch.minimum(starts, ends)
+        return Prediction(fired.tokens, fired.counts, quantity, weights, starts, ends)
+
+    def _with_tail(self, hidden: Tensor, weights: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = torch.cat([hidden, torch.zeros_like(hidden[:, :1])], dim=1)
+        weights = torch.cat([weights, torch.zeros_like(weights[:, :1])], dim=1)
+        at = torch.arange(weights.shape[1], device=weights.device)
+        return hidden, weights + (at == lengths[:, None]) * self.config.tail

@@ -1,0 +1,268 @@
+"""The Paraformer model: features or sound in, all tokens out in one pass.
+
+Gao et al. 2022, "Paraformer: Fast and Accurate Parallel Transformer for Non-autoregressive
+End-to-End Speech Recognition" (arXiv 2206.08317).
+
+```python
+model = Paraformer.from_pretrained("a/folder")
+model.recognize(wav[None])[0].text
+```
+"""
+
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from echoic.asr.paraformer import checkpoint
+from echoic.asr.paraformer.cif_predictor import CifPredictor
+from echoic.asr.paraformer.config import ParaformerConfig
+from echoic.asr.paraformer.ctc import CtcHead
+from echoic.asr.paraformer.ctc_predictor import CtcPredictor
+from echoic.asr.paraformer.decoder import Decoder
+from echoic.asr.paraformer.encoder import Encoder
+from echoic.asr.paraformer.frontend import Frontend
+from echoic.asr.paraformer.losses import (
+    Losses,
+    accuracy,
+    combine,
+    ctc_loss,
+    quantity_loss,
+    token_loss,
+)
+from echoic.asr.paraformer.pif_predictor import PifPredictor
+from echoic.asr.paraformer.predictor import Prediction, Predictor
+from echoic.asr.paraformer.recognition import NOTHING, Recognition, read_out
+from echoic.asr.paraformer.sampler import glance
+from echoic.asr.paraformer.sanm import length_mask
+from echoic.asr.paraformer.tokenizer import END, Tokenizer
+from echoic.asr.whisper.errors import CheckpointError
+
+
+class TeacherPass(NamedTuple):
+    """What a training step computed.
+
+    Attributes:
+        logits: (B, N, V) of the pass that learns.
+        guesses: (B, N) ids of the pass without embeddings of labels.
+        labels: (B, N) with the end token, where the model has one.
+        lengths: (B,) of the labels.
+        prediction: of the predictor.
+        hidden: (B, T, D) of the encoder.
+    """
+
+    logits: Tensor
+    guesses: Tensor
+    labels: Tensor
+    lengths: Tensor
+    prediction: Prediction
+    hidden: Tensor
+
+
+class Paraformer(nn.Module):
+    """Frontend, encoder, predictor and decoder, with the vocabulary.
+
+    Args:
+        config: sizes.
+        tokenizer: vocabulary.
+
+    Raises:
+        CheckpointError: a vocabulary of another size.
+    """
+
+    def __init__(self, config: ParaformerConfig, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        if len(tokenizer) != config.vocab_size:
+            raise CheckpointError(
+                f"the vocabulary has {len(tokenizer)} tokens, the model {config.vocab_size}: they "
+                "do not belong together"
+            )
+        self.config = config
+        self.tokenizer = tokenizer
+        dim, kind = config.encoder.dim, config.predictor.kind
+        self.frontend = Frontend(config.frontend)
+        self.encoder = Encoder(config.frontend.num_features, config.encoder)
+        self.predictor: Predictor
+        if kind == "ctc":
+            self.predictor = CtcPredictor(dim, config.vocab_size)
+        elif kind == "pif":
+            self.predictor = PifPredictor(dim, config.predictor)
+        else:
+            self.predictor = CifPredictor(dim, config.predictor)
+        self.decoder = Decoder(config.vocab_size, dim, config.decoder)
+        apart = config.has_ctc and kind != "ctc"
+        self.ctc = CtcHead(dim, config.vocab_size) if apart else None
+
+    @classmethod
+    def from_pretrained(cls, name_or_dir: str | Path, *, revision: str | None = None) -> Self:
+        """Load a model, ready to recognise, on the CPU in float32.
+
+        Args:
+            name_or_dir: a name in the box, a Hugging Face id, or a folder with `config.json`,
+                `model.safetensors` and `tokens.json`.
+            revision: branch, tag or commit of a Hugging Face repository.
+
+        Raises:
+            CheckpointError: not found or not a whole model, in one line that says why.
+        """
+        folder = checkpoint.find_folder(name_or_dir, revision)
+        config, tokenizer = checkpoint.read_settings(folder)
+        with torch.device("meta"):
+            model = cls(config, tokenizer)
+        checkpoint.read_weights(model, folder)
+        # What is computed, not stored: windows and filters.
+        model.frontend = Frontend(
+            config.frontend, model.frontend.cmvn.shift, model.frontend.cmvn.scale
+        )
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path, *, description: str = "") -> None:
+        """Write a folder that `from_pretrained` reads.
+
+        Args:
+            folder: made if it does not exist.
+            description: one line for lists of models, kept in `config.json`.
+        """
+        checkpoint.save(self, self.config, self.tokenizer, Path(folder), description)
+
+    def encode(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Encode features (B, T, F), T >= 1, of which lengths (B,) count, as (B, T, D).
+
+        Frames beyond an utterance's length are 0, unless `compat` asks for FunASR's.
+        """
+        hidden = self.encoder(features, lengths)
+        if self.config.compat:
+            return hidden
+        return hidden * length_mask(lengths, hidden.shape[1])[:, :, None]
+
+    def decode(self, prediction: Prediction, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """Score the tokens that were predicted: logits (B, N, V)."""
+        return self.decoder(prediction.tokens, prediction.counts, hidden, lengths)
+
+    def ctc_logits(self, hidden: Tensor, prediction: Prediction | None = None) -> Tensor | None:
+        """Return the CTC's logits (B, T, V), None where the model has no such head."""
+        if self.ctc is not None:
+            return self.ctc(hidden)
+        return prediction.ctc_logits if prediction is not None else None
+
+    def teach(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        labels: Tensor,
+        label_lengths: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> TeacherPass:
+        """Run both passes of a training step; see `forward`."""
+        if self.config.end_token:
+            labels, label_lengths = _with_end(labels, label_lengths)
+        labels = labels.clamp(min=0)
+        hidden = self.encode(features, lengths)
+        prediction = self.predictor(hidden, lengths, labels, label_lengths)
+        with torch.no_grad():
+            guesses = self.decode(prediction, hidden, lengths).argmax(-1)
+            chosen = glance(
+                guesses, labels, label_lengths, self.config.objective.sampling, generator
+            )
+        mixed = torch.where(chosen[:, :, None], self.decoder.embed(labels), prediction.tokens)
+        logits = self.decoder(mixed, label_lengths, hidden, lengths)
+        return TeacherPass(logits, guesses, labels, label_lengths, prediction, hidden)
+
+    def forward(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        labels: Tensor,
+        label_lengths: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Losses:
+        """Compute what training minimises.
+
+        Args:
+            features: (B, T, F).
+            lengths: (B,) int64 frames that count.
+            labels: (B, L) int64 ids without an end token; what stands beyond the length does not
+                matter.
+            label_lengths: (B,) int64 labels that count.
+            generator: on the CPU, of the sampler.
+        """
+        done = self.teach(features, lengths, labels, label_lengths, generator)
+        objective = self.config.objective
+        per_token = objective.per_token
+        logits = self.ctc_logits(done.hidden, done.prediction)
+        return combine(
+            token_loss(
+                done.logits,
+                done.labels,
+                done.lengths,
+                objective.label_smoothing,
+                per_token=per_token,
+            ),
+            quantity_loss(done.prediction.quantity, done.lengths, per_token=per_token),
+            None if logits is None else ctc_loss(logits, lengths, labels, label_lengths),
+            accuracy(done.guesses, done.labels, done.lengths),
+            objective,
+        )
+
+    @torch.inference_mode()
+    def recognize(self, sound: Tensor, lengths: Tensor | None = None) -> list[Recognition]:
+        """Recognise a batch of utterances, each as if it were alone.
+
+        Args:
+            sound: waveforms (B, n) in [-1, 1], or features (B, T, F).
+            lengths: (B,) samples or frames that count; None for all.
+
+        Raises:
+            ValueError: another shape, lengths that do not fit, NaN or infinity, or an utterance of
+                more than `max_frames` stacked frames (60 ms each): cut recordings at pauses first.
+        """
+        training = self.training
+        self.eval()
+        try:
+            return self._recognize(sound, lengths)
+        finally:
+            self.train(training)
+
+    def _recognize(self, sound: Tensor, lengths: Tensor | None) -> list[Recognition]:
+        features, lengths = self._features(sound, lengths)
+        if features.shape[1] == 0 or len(features) == 0:
+            return [NOTHING] * len(features)
+        if features.shape[1] > self.config.max_frames:
+            seconds = self.config.frontend.frame_seconds
+            raise ValueError(
+                f"an utterance of {features.shape[1] * seconds:.0f} s, expected at most "
+                f"{self.config.max_frames * seconds:.0f} s: cut the recording at pauses "
+                "(echoic.audio.vad)"
+            )
+        if not bool(torch.isfinite(features).all()):
+            raise ValueError("the sound has NaN or infinity; expected samples in [-1, 1]")
+        hidden = self.encode(features, lengths)
+        prediction = self.predictor(hidden, lengths)
+        logits = self.decode(prediction, hidden, lengths)
+        return read_out(logits, prediction, self.config.frontend, self.tokenizer)
+
+    def _features(self, sound: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        if lengths is not None and lengths.numel():
+            least, most = int(lengths.min()), int(lengths.max())
+            if sound.dim() < 2 or len(lengths) != len(sound) or least < 0 or most > sound.shape[1]:
+                raise ValueError(
+                    f"lengths are {lengths.tolist()[:8]}, expected one of 0 to the longest for "
+                    f"each utterance of a sound of shape {tuple(sound.shape)}"
+                )
+        if sound.dim() == 2:
+            return self.frontend(sound, lengths)
+        width = self.config.frontend.num_features
+        if sound.dim() != 3 or sound.shape[2] != width:
+            raise ValueError(
+                f"the sound has shape {tuple(sound.shape)}, expected waveforms (batch, samples) or "
+                f"features (batch, frames, {width})"
+            )
+        if lengths is None:
+            lengths = torch.full((len(sound),), sound.shape[1])
+        return sound, lengths.to(sound.device)
+
+
+def _with_end(labels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    longer = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
+    return longer.scatter(1, lengths[:, None], END), lengths + 1

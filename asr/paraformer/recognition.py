@@ -1,0 +1,87 @@
+"""What Paraformer returns for an utterance: tokens, text, times and probabilities."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from echoic.asr.paraformer.config import FrontendConfig
+from echoic.asr.paraformer.predictor import Prediction
+from echoic.asr.paraformer.tokenizer import BLANK, END, START, Tokenizer
+from echoic.asr.transcript import Word
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """A recognised utterance; times are seconds from its beginning.
+
+    Attributes:
+        tokens: ids, without blanks, starts and ends.
+        text: what was said.
+        token_times: (start, end) of each token.
+        probabilities: of each token, that it is right if its place is.
+        words: with times and the mean probability of their tokens.
+        quantity: how many tokens there seemed to be before that was made a whole number; far from
+            the number of tokens where the length is in doubt.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    token_times: tuple[tuple[float, float], ...]
+    probabilities: tuple[float, ...]
+    words: tuple[Word, ...]
+    quantity: float
+
+
+NOTHING = Recognition((), "", (), (), (), 0.0)
+
+
+def read_out(
+    logits: Tensor, prediction: Prediction, frontend: FrontendConfig, tokenizer: Tokenizer
+) -> list[Recognition]:
+    """Take the likeliest token of each place.
+
+    Args:
+        logits: (B, N, V).
+        prediction: where the tokens are.
+        frontend: tells the time of a frame.
+        tokenizer: tells the words.
+    """
+    best = logits.float().softmax(-1).max(-1)
+    seconds = [
+        (frames * frontend.frame_seconds + frontend.frame_offset).clamp(min=0).cpu()
+        for frames in (prediction.starts, prediction.ends)
+    ]
+    ids, probabilities = best.indices.cpu(), best.values.cpu()
+    return [
+        _one(
+            ids[row, :count].tolist(),
+            probabilities[row, :count].tolist(),
+            [tuple(times[row, :count].tolist()) for times in seconds],
+            float(prediction.quantity[row]),
+            tokenizer,
+        )
+        for row, count in enumerate(prediction.counts.tolist())
+    ]
+
+
+def _one(
+    ids: list[int],
+    probabilities: list[float],
+    seconds: list[tuple[float, ...]],
+    quantity: float,
+    tokenizer: Tokenizer,
+) -> Recognition:
+    kept = [place for place, i in enumerate(ids) if i not in (BLANK, START, END)]
+    tokens = tuple(ids[place] for place in kept)
+    times = tuple((seconds[0][place], seconds[1][place]) for place in kept)
+    sure = tuple(probabilities[place] for place in kept)
+    words = tuple(
+        Word(
+            start=times[word.first][0],
+            end=times[word.last - 1][1],
+            word=word.text,
+            probability=sum(sure[word.first : word.last]) / (word.last - word.first),
+        )
+        for word in tokenizer.words(tokens)
+    )
+    return Recognition(tokens, tokenizer.decode(tokens), times, sure, words, quantity)

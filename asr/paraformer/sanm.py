@@ -1,0 +1,146 @@
+"""The parts of encoder and decoder: memory, attention and feed-forward layers (SAN-M).
+
+Gao et al. 2020, "SAN-M: Memory Equipped Self-Attention for End-to-End Speech Recognition"
+(arXiv 2006.01713).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+LAYER_NORM_EPS = 1e-12
+
+
+def length_mask(lengths: Tensor, size: int) -> Tensor:
+    """Return (B, size), True within each row's length."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+def layer_norm(dim: int) -> nn.LayerNorm:
+    """Return a layer norm as all of Paraformer's are."""
+    return nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+
+
+class Memory(nn.Module):
+    """A convolution of each channel alone over time, added to its input (FSMN).
+
+    Args:
+        dim: channels.
+        kernel_size: frames that it sees.
+        shift: by how many of them it looks back further than ahead.
+        dropout: of the sum.
+    """
+
+    def __init__(self, dim: int, kernel_size: int, shift: int, dropout: float) -> None:
+        super().__init__()
+        self.left = (kernel_size - 1) // 2 + shift
+        self.right = kernel_size - 1 - self.left
+        self.conv = nn.Conv1d(dim, dim, kernel_size, groups=dim, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Filter x (B, T, D); frames outside of mask (B, T) count as 0 and come out as 0."""
+        kept = mask[:, :, None].to(x.dtype)
+        x = x * kept
+        padded = functional.pad(x.transpose(1, 2), (self.left, self.right))
+        return self.dropout(self.conv(padded).transpose(1, 2) + x) * kept
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a ReLU between.
+
+    Args:
+        dim: width outside.
+        inner: width inside.
+        dropout: of what is inside.
+        normed: as the decoder has it: a norm inside, and no bias outside.
+    """
+
+    def __init__(self, dim: int, inner: int, dropout: float, *, normed: bool = False) -> None:
+        super().__init__()
+        self.inner = nn.Linear(dim, inner)
+        self.norm = layer_norm(inner) if normed else nn.Identity()
+        self.outer = nn.Linear(inner, dim, bias=not normed)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform each frame of x (B, T, D)."""
+        return self.outer(self.norm(self.dropout(functional.relu(self.inner(x)))))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int, dropout: float) -> Tensor:
+    """Attend with several heads.
+
+    Args:
+        q: (B, N, D).
+        k: (B, T, D), T >= 1.
+        v: (B, T, D).
+        mask: (B, T), True where k and v may be looked at; a row without any gets zeros.
+        heads: D is split over these.
+        dropout: of the attention's weights.
+
+    Returns:
+        (B, N, D).
+    """
+    batch, tokens, dim = q.shape
+    split = [x.view(batch, -1, heads, dim // heads).transpose(1, 2) for x in (q, k, v)]
+    # Someone to look at in rows without frames, for whom softmax would be NaN.
+    seen = mask | ~mask.any(1, keepdim=True)
+    y = functional.scaled_dot_product_attention(
+        *split, attn_mask=seen[:, None, None, :], dropout_p=dropout
+    )
+    y = y.transpose(1, 2).reshape(batch, tokens, dim)
+    return y * mask.any(1)[:, None, None].to(y.dtype)
+
+
+class SanmAttention(nn.Module):
+    """Self-attention with a memory beside it, which works on the values.
+
+    Args:
+        size: width of the input.
+        dim: width of the output.
+        heads: of the attention.
+        kernel_size: of the memory.
+        shift: of the memory.
+        dropout: of the attention's weights and of the memory.
+    """
+
+    def __init__(
+        self, size: int, dim: int, heads: int, kernel_size: int, shift: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.qkv = nn.Linear(size, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.memory = Memory(dim, kernel_size, shift, dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Turn x (B, T, size) into (B, T, dim); mask (B, T) tells the frames that count."""
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        dropout = self.dropout if self.training else 0.0
+        return self.out(attend(q, k, v, mask, self.heads, dropout)) + self.memory(v, mask)
+
+
+class CrossAttention(nn.Module):
+    """Attention of tokens to the encoder's output.
+
+    Args:
+        dim: width of both.
+        heads: of the attention.
+        dropout: of its weights.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Let x (B, N, D) look at hidden (B, T, D) where mask (B, T) is True."""
+        k, v = self.kv(hidden).chunk(2, dim=-1)
+        dropout = self.dropout if self.training else 0.0
+        return self.out(attend(self.q(x), k, v, mask, self.heads, dropout))

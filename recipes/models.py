@@ -1,0 +1,22 @@
+"""The verb `models`: what comes in the box, of every folder that has one."""
+
+import typer
+
+from echoic.asr.whisper.box import box_adapters, box_models
+from echoic.codecs.box import box_codecs
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb `models` to the command line."""
+    app.command("models")(models)
+
+
+def models() -> None:
+    """List the models, adapters and codecs that come in the box."""
+    found = [*box_models(), *box_adapters(), *box_codecs()]
+    rows = [(m.name, f"{m.num_bytes / 1e6:.1f} MB", m.description) for m in found]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
+    for name, size, description in rows:
+        typer.echo(f"{name:<{widths[0]}}  {size:>{widths[1]}}  {description}")
+    if not rows:
+        typer.echo("echoic: the box is empty; give a model id or a folder with -m", err=True)
