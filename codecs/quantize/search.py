@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 from echoic.codecs.quantize.codebooks import Codebooks
 from echoic.codecs.quantize.fold import fold_in_projection
-from echoic.cuda_ext.ops import nearest_code, pack_codebooks, residual_quantize
+from echoic.cuda_ext.ops import Mode, nearest_code, pack_codebooks, residual_quantize
+
+# Codes of fewer channels are searched faster without a screen.
+SCREEN_WIDTH = 32
 
 
 class Search:
@@ -38,15 +41,23 @@ class Search:
         wider = config.codebook_dim is not None and config.codebook_dim > config.dim
         return wider and config.num_codebooks == 1 and config.masked_layers == 0
 
+    @property
+    def mode(self) -> Mode:
+        """How books are searched: the codes are the same either way."""
+        config = self.codebooks.config
+        width = config.dim if self.folds else config.book_width // config.num_groups
+        return "screened" if width >= SCREEN_WIDTH else "exact"
+
     def codes(self, rows: Tensor, masks: Tensor | None, layers: int) -> Tensor:
         """Return the codes (N, layers * G) of rows (N, dim)."""
         prepared = self._prepare(layers)
         if self.folds:
-            return nearest_code(rows.contiguous(), prepared)[:, None]
+            return nearest_code(rows.contiguous(), prepared, mode=self.mode)[:, None]
         if self.project_in is not None:
             rows = self.project_in(rows)
         masks = None if masks is None else masks[:layers]
-        return residual_quantize(rows.contiguous(), prepared, masks).codes.flatten(1)
+        found = residual_quantize(rows.contiguous(), prepared, masks, mode=self.mode)
+        return found.codes.flatten(1)
 
     def _prepare(self, layers: int) -> Any:
         books = self.codebooks.books
@@ -62,8 +73,8 @@ class Search:
     @torch.no_grad()
     def _make(self, books: Tensor) -> Any:
         if not self.folds:
-            return pack_codebooks(books)
+            return pack_codebooks(books, mode=self.mode)
         assert self.project_in is not None
         project = self.project_in
         book, offsets = fold_in_projection(project.weight, project.bias, books[0, 0])
-        return pack_codebooks(book, offsets)
+        return pack_codebooks(book, offsets, mode=self.mode)

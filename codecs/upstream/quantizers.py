@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echoic.codecs.quantize.config import QuantizerConfig
+from echoic.codecs.quantize.factorized import FactorizedSearch
 from echoic.codecs.quantize.quantizer import Quantized, Quantizer, check_codes
 from echoic.cuda_ext.ops import nearest_code
 
@@ -192,7 +193,9 @@ class FactorizedQuantizer(nn.Module):
     def __init__(self, config: FactorizedConfig) -> None:
         super().__init__()
         self.config = config
-        self.layers = nn.ModuleList(FactorizedLayer(config) for _ in range(config.num_layers))
+        layers = [FactorizedLayer(config) for _ in range(config.num_layers)]
+        self.layers = nn.ModuleList(layers)
+        self._search = FactorizedSearch(layers)
 
     def forward(self, x: Tensor, *, n_q: int | None = None) -> Quantized:
         """Quantize latents (B, D, T), with gradients to the latents, projections and books.
@@ -228,7 +231,10 @@ class FactorizedQuantizer(nn.Module):
         Raises:
             ValueError: another shape, latents that are not finite, or an n_q that is out of range.
         """
-        return self(x, n_q=n_q).codes
+        layers = self.config.layers_of(n_q)
+        with torch.autocast(x.device.type, enabled=False):
+            codes = self._search.codes(self._rows(x), layers)
+        return codes.view(x.shape[0], x.shape[2], layers).transpose(1, 2)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the latents (B, D, T) of codes (B, Q', T), a prefix of the layers.

@@ -38,6 +38,7 @@ def parts(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def learn(rank: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)  # OpenMP's threads do not live on in a forked process: it would wait
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     torch.manual_seed(rank)
@@ -51,7 +52,8 @@ def learn(rank: int, port: int, folder: str) -> None:
 def test_statistics_are_those_of_all_processes(tmp_path: Path, free_port: int) -> None:
     context = mp.get_context("spawn" if sys.platform == "darwin" else "fork")
     workers = [
-        context.Process(target=learn, args=(rank, free_port, str(tmp_path))) for rank in range(2)
+        context.Process(target=learn, args=(rank, free_port, str(tmp_path)), daemon=True)
+        for rank in range(2)
     ]
     for worker in workers:
         worker.start()
