@@ -142,7 +142,6 @@ def align(lines: Sequence[Sequence[str]]) -> str:
 def describe(title: str, rows: Sequence[Row], settings: Settings) -> str:
     """Return what a reader of the table must know: machine, versions, data, settings."""
     names = ("torch", "openai-whisper", "faster-whisper", "ctranslate2")
-    versions = ", ".join(f"{name} {_version(name)}" for name in names)
     fallback = "on (but not in the batched pipeline)" if settings.fallback else "off"
     return "\n".join(
         [
@@ -150,9 +149,17 @@ def describe(title: str, rows: Sequence[Row], settings: Settings) -> str:
             f"{len(rows)} files, {sum(row.seconds for row in rows):.0f} s; model {settings.model}; "
             f"{settings.runs} paired runs; {settings.threads} threads each; "
             f"greedy, English; fallback to higher temperatures {fallback}",
-            f"{_processor()}, {psutil.cpu_count()} processors, load "
-            f"{psutil.getloadavg()[0]:.1f}; Python {platform.python_version()}, {versions}",
+            machine(names),
         ]
+    )
+
+
+def machine(packages: Sequence[str]) -> str:
+    """Return the processor, how busy it is, and the versions of packages, in one line."""
+    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
+    return (
+        f"{_processor()}, {psutil.cpu_count()} processors, load {psutil.getloadavg()[0]:.1f}; "
+        f"Python {platform.python_version()}, {versions}"
     )
 
 
