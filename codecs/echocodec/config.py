@@ -40,7 +40,7 @@ class EchoCodecConfig:
     decoder_inner: int = 4
     decoder_outer: int = 5
     quantizer: QuantizerConfig = field(
-        default_factory=lambda: QuantizerConfig(dim=96, num_layers=8, dropout=0.3, warmup_steps=300)
+        default_factory=lambda: QuantizerConfig(dim=48, num_layers=8, dropout=0.3, warmup_steps=300)
     )
 
     def __post_init__(self) -> None:
