@@ -9,13 +9,13 @@ import lightning
 import torch
 from torch import Tensor
 
+from echoic.audio.data.manifest import Source
 from echoic.audio.io import save
 from echoic.codecs.losses import MelLossConfig
 from echoic.codecs.training.crops import CropConfig
 from echoic.codecs.training.datamodule import CodecData
 from echoic.codecs.training.objective import AdversarialConfig, LossWeights
 from echoic.codecs.training.optimization import OptimizerConfig
-from echoic.codecs.training.recordings import Source
 from echoic.codecs.training.task import CodecTask
 
 RATE = 2000

@@ -114,7 +114,7 @@ def load_quantized(path: str | Path, dtype: torch.dtype = torch.float32) -> dict
     state = {
         name: _restore(name, stored, path, dtype, header.group)
         for name in stored
-        if not name.endswith(_SCALE)
+        if name.removesuffix(_SCALE) == name or name.removesuffix(_SCALE) not in stored
     }
     if header.sinusoids is not None:
         state[ENCODER_POSITIONS] = header.sinusoids.make().to(dtype)

@@ -19,6 +19,8 @@ class SpecAugment:
         time_width: widest strip in frames.
         time_share: widest strip as a share of the utterance, so that short ones stay readable.
         probability: that a row of the batch is touched at all.
+        stacked: frames that lie side by side in the channels of one (a lower frame rate); a strip
+            of frequency is hidden in each of them.
     """
 
     freq_masks: int = 2
@@ -27,6 +29,7 @@ class SpecAugment:
     time_width: int = 40
     time_share: float = 0.1
     probability: float = 1.0
+    stacked: int = 1
 
     def __post_init__(self) -> None:
         for name in ("freq_masks", "freq_width", "time_masks", "time_width"):
@@ -34,6 +37,8 @@ class SpecAugment:
                 raise ValueError(f"{name} is {getattr(self, name)}; choose 0 or more")
         if not 0 <= self.time_share <= 1:
             raise ValueError(f"time_share is {self.time_share}; choose 0 to 1")
+        if self.stacked < 1:
+            raise ValueError(f"stacked is {self.stacked}; choose 1 or more")
         check_probability(self.probability)
 
     def __call__(
@@ -51,16 +56,23 @@ class SpecAugment:
 
         Returns:
             (B, T, F), a copy. Frames beyond a row's length are as they were.
+
+        Raises:
+            ValueError: F cannot be split into the frames that are said to be stacked.
         """
         batch, frames, channels = features.shape
+        if channels % self.stacked:
+            raise ValueError(f"{channels} channels are no {self.stacked} stacked frames")
         if lengths is None:
             lengths = torch.full((batch,), frames)
         lengths = lengths.cpu()
         widest = (lengths * self.time_share).long().clamp(max=self.time_width)
         in_time = _strips(frames, lengths, widest, self.time_masks, generator)
-        whole = torch.full((batch,), channels)
+        bands = channels // self.stacked
+        whole = torch.full((batch,), bands)
         narrow = whole.clamp(max=self.freq_width)
-        in_freq = _strips(channels, whole, narrow, self.freq_masks, generator)
+        in_freq = _strips(bands, whole, narrow, self.freq_masks, generator)
+        in_freq = in_freq.repeat(1, self.stacked)
         touched = torch.rand(batch, generator=generator) < self.probability
         real = torch.arange(frames) < lengths[:, None]
         hidden = (in_time[:, :, None] | in_freq[:, None, :]) & (real & touched[:, None])[:, :, None]

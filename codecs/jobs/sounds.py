@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from echoic.audio.data.manifest import Source
+from echoic.audio.data.recordings import find_recordings
 from echoic.audio.io import info
 from echoic.codecs.jobs.errors import UsageError
 from echoic.codecs.jobs.places import STDIO
-from echoic.codecs.training.recordings import Source, find_recordings
 
 MANIFESTS = (".jsonl", ".ndjson", ".json")
 

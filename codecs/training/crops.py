@@ -2,16 +2,15 @@
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from echoic.audio.augment import active_power, change_gain
+from echoic.audio.data.recordings import SoundBank
 from echoic.audio.errors import AudioDecodeError
-from echoic.codecs.training.recordings import SoundBank
 
 log = logging.getLogger(__name__)
 
@@ -128,38 +127,3 @@ class CropMaker:
             return wav
         both = wav + other * (own / added * 10 ** (-snr_db / 10)) ** 0.5
         return both / max(1.0, float(both.abs().max()))
-
-
-class CropStream(IterableDataset[Tensor]):
-    """Batches from number `start` on, split among the workers of each process.
-
-    Args:
-        maker: of the batches.
-        start: where a resumed run goes on.
-        processes: how many share the run.
-        rank: which one this is.
-        stop: batches in all of this process; None for no end.
-    """
-
-    def __init__(
-        self,
-        maker: CropMaker,
-        start: int = 0,
-        processes: int = 1,
-        rank: int = 0,
-        stop: int | None = None,
-    ) -> None:
-        self.maker = maker
-        self.start = start
-        self.processes = processes
-        self.rank = rank
-        self.stop = stop
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Make batches, each in the worker whose turn it is."""
-        worker = get_worker_info()
-        workers, own = (1, 0) if worker is None else (worker.num_workers, worker.id)
-        number = self.start + own
-        while self.stop is None or number < self.stop:
-            yield self.maker(number * self.processes + self.rank)
-            number += workers

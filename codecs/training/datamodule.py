@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from echoic.codecs.training.crops import CropConfig, CropMaker, CropStream
-from echoic.codecs.training.recordings import Recording, SoundBank, Source, find_recordings
+from echoic.audio.data.manifest import Source
+from echoic.audio.data.numbered import NumberedBatches
+from echoic.audio.data.recordings import Recording, SoundBank, find_recordings
+from echoic.codecs.training.crops import CropConfig, CropMaker
 
 
 class CodecData(lightning.LightningDataModule):
@@ -74,10 +76,10 @@ class CodecData(lightning.LightningDataModule):
         maker = self._maker(self.train, self.crops, self.seed)
         trainer = self.trainer
         if trainer is None:
-            return self._loader(CropStream(maker))
+            return self._loader(NumberedBatches(maker))
         # `CodecTask` counts batches by it.
         position = trainer.global_step, trainer.world_size, trainer.global_rank
-        return self._loader(CropStream(maker, *position))
+        return self._loader(NumberedBatches(maker, *position))
 
     def val_dataloader(self) -> DataLoader[Tensor] | list[DataLoader[Tensor]]:
         """Return the same few batches each time, split among the processes."""
@@ -88,7 +90,7 @@ class CodecData(lightning.LightningDataModule):
         trainer = self.trainer
         processes, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
         own = max(1, self.validation_batches // processes)
-        return self._loader(CropStream(maker, 0, processes, rank, stop=own))
+        return self._loader(NumberedBatches(maker, 0, processes, rank, stop=own))
 
     def _maker(self, sources: Sequence[Source], crops: CropConfig, seed: int) -> CropMaker:
         banks = [self._bank(source) for source in sources]
@@ -100,7 +102,7 @@ class CodecData(lightning.LightningDataModule):
             self._banks[source] = SoundBank(found, self.sample_rate, self.cache)
         return self._banks[source]
 
-    def _loader(self, stream: CropStream) -> DataLoader[Tensor]:
+    def _loader(self, stream: NumberedBatches[Tensor]) -> DataLoader[Tensor]:
         # A generator of its own: else a loader draws from the numbers that training draws from.
         return DataLoader(
             stream, batch_size=None, num_workers=self.num_workers, generator=torch.Generator()

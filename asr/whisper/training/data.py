@@ -1,12 +1,11 @@
 """Batches for training: windows of one length each, laid out for the decoder."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from echoic.asr.whisper.streaming.blocks import Blocks
 from echoic.asr.whisper.training.plan import PlanBatch, Planner, collate
@@ -132,38 +131,3 @@ def _teachers(windows: Sequence[TrainingWindow]) -> tuple[Tensor, Tensor]:
         ids[row, : len(window.tokens)] = window.teacher_ids
         probs[row, : len(window.tokens)] = window.teacher_probs
     return ids, probs
-
-
-class BatchStream(IterableDataset[Batch]):
-    """Batches from number `start` on, split among the workers.
-
-    Args:
-        maker: of the batches.
-        start: where a resumed run goes on.
-        step: how many processes share the run, and `offset` which one this is.
-        offset: see above.
-        stop: batches in all, of this process; None for no end.
-    """
-
-    def __init__(
-        self,
-        maker: BatchMaker,
-        start: int = 0,
-        step: int = 1,
-        offset: int = 0,
-        stop: int | None = None,
-    ) -> None:
-        self.maker = maker
-        self.stop = stop
-        self.start = start
-        self.step = step
-        self.offset = offset
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Make batches, each in the process whose turn it is."""
-        info = get_worker_info()
-        workers, worker = (1, 0) if info is None else (info.num_workers, info.id)
-        number = self.start + worker
-        while self.stop is None or number < self.stop:
-            yield self.maker(number * self.step + self.offset)
-            number += workers

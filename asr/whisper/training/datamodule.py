@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader
 
 from echoic.asr.whisper.checkpoint import load_checkpoint
 from echoic.asr.whisper.training.corpus import SAMPLE_RATE, read_corpus
-from echoic.asr.whisper.training.data import Batch, BatchConfig, BatchMaker, BatchStream
+from echoic.asr.whisper.training.data import Batch, BatchConfig, BatchMaker
 from echoic.asr.whisper.training.plan import Form, Planner
 from echoic.asr.whisper.training.schedule import Timing
 from echoic.asr.whisper.training.windows import SoundChange, WindowConfig, WindowMaker
 from echoic.audio.augment import Augment, AugmentConfig
+from echoic.audio.data.numbered import NumberedBatches
 
 # log10 units: an opening silence is not amplified, and speech is soon louder.
 INITIAL_MAX = 0.0
@@ -144,18 +145,18 @@ class CausalWhisperData(lightning.LightningDataModule):
         change = None if self.augment is None else Changed(self.augment.augment())
         maker = self._maker(self.train, self.seed, change)
         trainer = self.trainer
-        start, step, offset = 0, 1, 0
+        start, processes, rank = 0, 1, 0
         if trainer is not None:
             start = trainer.global_step * trainer.accumulate_grad_batches
-            step, offset = trainer.world_size, trainer.global_rank
-        return self._loader(BatchStream(maker, start, step, offset))
+            processes, rank = trainer.world_size, trainer.global_rank
+        return self._loader(NumberedBatches(maker, start, processes, rank))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Return the same few batches each time."""
         if not self.validation:
             return []
         maker = self._maker(self.validation, self.seed + 1)
-        return self._loader(BatchStream(maker, stop=self.validation_batches))
+        return self._loader(NumberedBatches(maker, stop=self.validation_batches))
 
     def _maker(
         self, corpora: Sequence[Corpus], seed: int, change: SoundChange | None = None
@@ -185,5 +186,5 @@ class CausalWhisperData(lightning.LightningDataModule):
             )
         return makers
 
-    def _loader(self, stream: BatchStream) -> DataLoader[Batch]:
+    def _loader(self, stream: NumberedBatches[Batch]) -> DataLoader[Batch]:
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)

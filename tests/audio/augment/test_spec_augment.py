@@ -71,3 +71,20 @@ def test_half_precision_stays() -> None:
     assert (y.dtype, y.shape) == (torch.bfloat16, x.shape)
     with pytest.raises(ValueError, match="time_share is 2"):
         SpecAugment(time_share=2)
+
+
+def test_strips_of_frequency_are_in_every_stacked_frame() -> None:
+    config = SpecAugment(freq_masks=1, freq_width=20, time_masks=0, stacked=7)
+    widths = set()
+    for seed in range(20):
+        x = features(2, 30, 560)
+        changed = hidden(x, config(x, generator_for(seed, "spec"), torch.tensor([30, 10])))
+        assert not changed[1, 10:].any()
+        bands = changed[:, 0].view(2, 7, 80)
+        assert torch.equal(bands, bands[:, :1].expand(-1, 7, -1))
+        widths |= set(bands[:, 0].sum(1).tolist())
+    assert max(widths) > 12
+    with pytest.raises(ValueError, match="560 channels are no 3 stacked frames"):
+        SpecAugment(stacked=3)(features(1, 5, 560), generator_for(0, "spec"))
+    with pytest.raises(ValueError, match="stacked is 0"):
+        SpecAugment(stacked=0)

@@ -9,9 +9,11 @@ import torch
 from codec_runs import RATE, data, tone, write_tones
 from torch.utils.data import DataLoader
 
+from echoic.audio.data.manifest import Source
+from echoic.audio.data.numbered import NumberedBatches
+from echoic.audio.data.recordings import SoundBank, find_recordings
 from echoic.audio.io import save
-from echoic.codecs.training.crops import CropConfig, CropMaker, CropStream
-from echoic.codecs.training.recordings import SoundBank, Source, find_recordings
+from echoic.codecs.training.crops import CropConfig, CropMaker
 
 PLAIN = CropConfig(seconds=0.5, batch_size=4, gain_db=None)
 
@@ -91,7 +93,7 @@ def test_batch_n_is_the_same_again_and_others_are_not(manifest: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streams_go_on_where_they_stopped_and_share_batches(manifest: Path, workers: int) -> None:
     make = maker(manifest)
-    stream = CropStream(make, start=3, processes=2, rank=1, stop=7)
+    stream = NumberedBatches(make, start=3, processes=2, rank=1, stop=7)
     got = list(DataLoader(stream, batch_size=None, num_workers=workers))
     assert len(got) == 4
     for batch, number in zip(got, (7, 9, 11, 13), strict=True):

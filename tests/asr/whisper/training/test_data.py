@@ -11,7 +11,7 @@ from clicking_corpus import RATE, clicking_corpus, write_corpus
 from torch.utils.data import DataLoader
 from whisper_factory import SMALL, write_folder
 
-from echoic.asr.whisper.training.data import Batch, BatchConfig, BatchMaker, BatchStream
+from echoic.asr.whisper.training.data import Batch, BatchConfig, BatchMaker
 from echoic.asr.whisper.training.datamodule import (
     INITIAL_MAX,
     CausalWhisperData,
@@ -22,6 +22,7 @@ from echoic.asr.whisper.training.datamodule import (
 from echoic.asr.whisper.training.plan import IGNORED, Planner
 from echoic.asr.whisper.training.schedule import Timing
 from echoic.asr.whisper.training.windows import WindowConfig, WindowMaker
+from echoic.audio.data.numbered import NumberedBatches
 from echoic.audio.features import LogMel
 
 PROMPT, END = (50257, 50362), 50256
@@ -112,7 +113,7 @@ def test_targets_are_those_of_the_schedule(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_workers_make_every_batch_once_and_in_order(workers: int) -> None:
-    loader = DataLoader(BatchStream(str, stop=7), batch_size=None, num_workers=workers)  # pyright: ignore[reportArgumentType]
+    loader = DataLoader(NumberedBatches(str, stop=7), batch_size=None, num_workers=workers)
     assert list(loader) == list("0123456")
 
 
@@ -120,7 +121,7 @@ def test_workers_make_every_batch_once_and_in_order(workers: int) -> None:
 def test_processes_share_a_run_and_a_resumed_one_goes_on(workers: int) -> None:
     made: list[str] = []
     for rank in range(3):
-        stream = BatchStream(str, start=2, step=3, offset=rank, stop=6)  # pyright: ignore[reportArgumentType]
+        stream = NumberedBatches(str, start=2, processes=3, rank=rank, stop=6)
         made += list(DataLoader(stream, batch_size=None, num_workers=workers))
     assert sorted(map(int, made)) == list(range(6, 18))
 

@@ -2,17 +2,18 @@
 
 import bisect
 import itertools
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from echoic.audio.data.manifest import Source, rows_of
 from echoic.audio.errors import AudioDecodeError
 from echoic.audio.io import AUDIO_SUFFIXES, info, load
 
@@ -20,26 +21,6 @@ log = logging.getLogger(__name__)
 
 _FULL_SCALE = 32768.0
 _THREADS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where recordings are, and how much of the training they are.
-
-    Attributes:
-        path: a manifest (JSON Lines; `audio` is a path relative to it, `duration` in seconds saves
-            opening the file), or a folder, which is searched for sound files.
-        share: of the training sounds, in proportion to the shares of the other sources.
-        split: only rows of the manifest whose `split` is this; None for all.
-    """
-
-    path: str
-    share: float = 1.0
-    split: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.share <= 0:
-            raise ValueError(f"share of {self.path} is {self.share}, expected more than 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +39,32 @@ def find_recordings(source: Source) -> list[Recording]:
         OSError: the manifest cannot be read.
     """
     path = Path(source.path)
-    found = list(_in_folder(path, source) if path.is_dir() else _in_manifest(path, source))
+    found = list(_in_folder(path, source) if path.is_dir() else _in_manifest(source))
     if not found:
-        of = f" of split {source.split!r}" if source.split else ""
+        of = "".join(f" of {name} {value!r}" for name, value in source.conditions.items())
         raise ValueError(f"{path} has no recordings{of}: give a manifest or a folder with some")
     return found
 
 
 def _in_folder(folder: Path, source: Source) -> Iterator[Recording]:
-    if source.split is not None:
-        raise ValueError(
-            f"{folder} is a folder, which has no split {source.split!r}: give a manifest"
-        )
+    if source.conditions:
+        name, value = next(iter(source.conditions.items()))
+        raise ValueError(f"{folder} is a folder, which has no {name} {value!r}: give a manifest")
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file():
             yield Recording(path)
 
 
-def _in_manifest(path: Path, source: Source) -> Iterator[Recording]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            audio = path.parent / row["audio"]
-        except (ValueError, KeyError, TypeError) as e:
-            raise ValueError(
-                f"{path}, line {number}: expected a JSON object with a path in `audio`"
-            ) from e
-        if source.split is None or row.get("split") == source.split:
-            duration = row.get("duration")
-            yield Recording(audio, None if duration is None else float(duration))
+def _in_manifest(source: Source) -> Iterator[Recording]:
+    for row in rows_of(source):
+        duration = row.values.get("duration")
+        yield Recording(row.audio, None if duration is None else float(duration))
 
 
-class SoundBank:
+R = TypeVar("R", bound=Recording)
+
+
+class SoundBank(Generic[R]):
     """Recordings at one sample rate, mono, of which any stretch can be had.
 
     In memory they take two bytes a sample (16 bit): an hour at 16 kHz is 115 MB, decoded once at
@@ -103,11 +76,14 @@ class SoundBank:
         sample_rate: Hz.
         cache: keep them in memory.
 
+    Attributes:
+        recordings: those that were not left out.
+
     Raises:
         ValueError: not one of them can be read.
     """
 
-    def __init__(self, recordings: Sequence[Recording], sample_rate: int, cache: bool) -> None:
+    def __init__(self, recordings: Sequence[R], sample_rate: int, cache: bool) -> None:
         self.recordings = recordings
         self.sample_rate = sample_rate
         self.pcm: list[np.ndarray] | None = None
@@ -116,6 +92,8 @@ class SoundBank:
             with ThreadPoolExecutor(_THREADS) as pool:
                 read = list(pool.map(self._read, recordings))
             self.pcm = [pcm for pcm in read if pcm is not None]
+            pairs = zip(recordings, read, strict=True)
+            self.recordings = [recording for recording, pcm in pairs if pcm is not None]
             lengths = [len(pcm) for pcm in self.pcm]
             if not lengths:
                 raise ValueError(f"none of {len(recordings)} recordings could be read")

@@ -1,0 +1,1 @@
+"""Where training sound comes from: manifests, and recordings in memory or on the disk."""
