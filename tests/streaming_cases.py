@@ -11,6 +11,7 @@ from random_whisper import random_whisper
 from streaming_codec_cases import CODEC_CASES
 from streaming_laws import Case, complex_noise, noise
 from streaming_layer_cases import LAYER_CASES
+from streaming_paraformer_cases import PARAFORMER_CASES
 
 from echoic.asr.whisper.encoder import Encoder
 from echoic.asr.whisper.streaming.agreement import AgreementConfig, LocalAgreement
@@ -132,6 +133,7 @@ CASES = [
     Case("silero_vad", SileroVad.from_installed, noise(), 8000, **NO_GRADIENT),
     *LAYER_CASES,
     *CODEC_CASES,
+    *PARAFORMER_CASES,
     Case("energy_words", EnergyWords, speech, 48_000, **EVENTS),
     Case("energy_words_ahead", lambda: EnergyWords(640, lookahead=200), speech, 48_000, **EVENTS),
     Case("speech_gate", lambda: GateEvents(quick_gate()), speech, 48_000, **EVENTS),

@@ -6,6 +6,7 @@ A folder holds `config.json`, `model.safetensors` and `tokens.json`, and with so
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,9 @@ from echoic.asr.paraformer.box import box_models
 from echoic.asr.paraformer.config import ParaformerConfig
 from echoic.asr.paraformer.tokenizer import PIECES_FILE, SEG_DICT_FILE, TOKENS_FILE, Tokenizer
 from echoic.asr.whisper.errors import CheckpointError
+from echoic.asr.whisper.quantized import is_quantized, load_quantized, save_quantized
+
+Precision = Literal["float32", "float16", "int8"]
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 _WANTED = (CONFIG_FILE, WEIGHTS_FILE, TOKENS_FILE, SEG_DICT_FILE, PIECES_FILE)
@@ -91,7 +95,7 @@ def read_weights(model: nn.Module, folder: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"{folder} is no Paraformer: it has no {WEIGHTS_FILE}")
     try:
-        state = load_file(path)
+        state = load_quantized(path) if is_quantized(path) else load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
@@ -118,11 +122,17 @@ def save(
     tokenizer: Tokenizer,
     folder: Path,
     description: str = "",
+    precision: Precision = "float32",
 ) -> None:
     """Write a folder that the functions above read; it is made if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    if precision == "int8":
+        save_quantized(state, folder / WEIGHTS_FILE)
+    else:
+        if precision == "float16":
+            state = {name: t.half() for name, t in state.items()}
+        save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors makes it readable to its owner alone
     values = config.to_dict() | ({"description": description} if description else {})
     text = json.dumps(values, indent=2, ensure_ascii=False)

@@ -33,7 +33,12 @@ class CifPredictor(Predictor):
         label_lengths: Tensor | None = None,
     ) -> Prediction:
         """Find the tokens; see `Predictor`."""
-        weights = self.weights(hidden, lengths)
+        return self.integrate(hidden, self.weights(hidden, lengths), lengths, label_lengths)
+
+    def integrate(
+        self, hidden: Tensor, weights: Tensor, lengths: Tensor, label_lengths: Tensor | None = None
+    ) -> Prediction:
+        """Find the tokens by weights (B, T), 0 beyond the lengths; see `Predictor`."""
         quantity = weights.sum(1)
         hidden = hidden.float()
         if label_lengths is not None:

@@ -271,17 +271,26 @@ _SECTIONS: dict[str, type] = {
 }
 
 
-def preset(name: str, vocab_size: int) -> ParaformerConfig:
+def preset(name: str, vocab_size: int, *, streaming: bool = False) -> ParaformerConfig:
     """Return the config of a size.
 
     Args:
         name: "tiny" (6.7 M parameters with 544 tokens), "small" (68 M with 8358) or "large"
             (220 M with 8404).
         vocab_size: tokens.
+        streaming: with a decoder that looks back only, which streams need.
 
     Raises:
         ValueError: no such size.
     """
+    config = _preset(name, vocab_size)
+    if not streaming:
+        return config
+    shift = config.decoder.kernel_size // 2
+    return dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, shift=shift))
+
+
+def _preset(name: str, vocab_size: int) -> ParaformerConfig:
     if name == "tiny":
         return ParaformerConfig(
             vocab_size,

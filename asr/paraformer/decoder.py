@@ -35,8 +35,15 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, hidden: Tensor, hidden_mask: Tensor) -> Tensor:
         """Transform tokens x (B, N, D) that hear hidden (B, T, D)."""
-        y = self.norm2(self.feed_forward(self.norm1(x)))
-        x = x + self.dropout(self.memory(y, mask))
+        return self.listen(x, self.memory(self.ready(x), mask), hidden, hidden_mask)
+
+    def ready(self, x: Tensor) -> Tensor:
+        """Return what of the tokens the memory is given."""
+        return self.norm2(self.feed_forward(self.norm1(x)))
+
+    def listen(self, x: Tensor, memory: Tensor, hidden: Tensor, hidden_mask: Tensor) -> Tensor:
+        """Add to tokens x what the memory made of them, and what they hear."""
+        x = x + self.dropout(memory)
         if self.norm3 is None or self.cross is None:
             return x
         return x + self.dropout(self.cross(self.norm3(x), hidden, hidden_mask))
@@ -98,10 +105,15 @@ class Decoder(nn.Module):
 
     def features(self, tokens: Tensor, counts: Tensor, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Return what the last projection is given, (B, N, D); see `forward`."""
+        return self.masked_features(tokens, counts, hidden, length_mask(lengths, hidden.shape[1]))
+
+    def masked_features(
+        self, tokens: Tensor, counts: Tensor, hidden: Tensor, hidden_mask: Tensor
+    ) -> Tensor:
+        """Do as `features`, with a mask (B, T) or (B, N, T) of what tokens hear."""
         if not tokens.shape[1]:
             return tokens
         mask = length_mask(counts, tokens.shape[1])
-        hidden_mask = length_mask(lengths, hidden.shape[1])
         x = tokens
         for block in self.blocks:
             x = block(x, mask, hidden, hidden_mask)

@@ -6,23 +6,27 @@ import torch
 from torch import Tensor, nn
 
 from echoic.asr.paraformer.config import EncoderConfig
-from echoic.asr.paraformer.sanm import FeedForward, SanmAttention, layer_norm, length_mask
+from echoic.asr.paraformer.sanm import (
+    Context,
+    FeedForward,
+    SanmAttention,
+    layer_norm,
+    length_mask,
+)
 
 
-def position_code(first: int, count: int, dim: int, device: torch.device | str) -> Tensor:
-    """Return sines, then cosines, of positions from `first` on: (count, dim) float32.
+def position_code(positions: Tensor, dim: int) -> Tensor:
+    """Return sines, then cosines, of positions: (..., dim) float32.
 
     Args:
-        first: the first position; the first frame of an utterance has 1.
-        count: positions.
+        positions: (...) int64; the first frame of an utterance has 1.
         dim: even.
-        device: where.
     """
     half = dim // 2
     step = math.log(10_000) / max(half - 1, 1)
-    rates = torch.exp(torch.arange(half, device=device, dtype=torch.float32) * -step)
-    angles = torch.arange(first, first + count, device=device, dtype=torch.float32)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    rates = torch.exp(torch.arange(half, device=positions.device, dtype=torch.float32) * -step)
+    angles = positions[..., None].float() * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class EncoderBlock(nn.Module):
@@ -45,9 +49,9 @@ class EncoderBlock(nn.Module):
         self.feed_forward = FeedForward(config.dim, config.ffn_dim, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, context: Context | None = None) -> Tensor:
         """Turn x (B, T, size) into (B, T, dim); mask (B, T) tells the frames that count."""
-        y = self.dropout(self.attention(self.norm1(x), mask))
+        y = self.dropout(self.attention(self.norm1(x), mask, context))
         x = x + y if self.residual else y
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
@@ -62,6 +66,7 @@ class Encoder(nn.Module):
 
     def __init__(self, num_features: int, config: EncoderConfig) -> None:
         super().__init__()
+        self.num_features = num_features
         self.scale = config.dim**0.5
         sizes = [num_features, *[config.dim] * (config.layers - 1)]
         self.blocks = nn.ModuleList([EncoderBlock(size, config) for size in sizes])
@@ -73,8 +78,19 @@ class Encoder(nn.Module):
         What stands beyond an utterance's length is not blanked.
         """
         mask = length_mask(lengths, features.shape[1])
-        x = features * self.scale
-        x = x + position_code(1, x.shape[1], x.shape[2], x.device).to(x.dtype)
+        x = self.embed(features)
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x)
+
+    def embed(self, features: Tensor, before: Tensor | None = None) -> Tensor:
+        """Scale features (B, T, F) and tell their place, behind `before` (B,) frames; none if None.
+
+        Returns:
+            (B, T, F), what the first block is given.
+        """
+        positions = torch.arange(1, features.shape[1] + 1, device=features.device)
+        if before is not None:
+            positions = before[:, None] + positions
+        code = position_code(positions, features.shape[2])
+        return features * self.scale + code.to(features.dtype)

@@ -23,6 +23,7 @@ from echoic.asr.paraformer.ctc_predictor import CtcPredictor
 from echoic.asr.paraformer.decoder import Decoder
 from echoic.asr.paraformer.encoder import Encoder
 from echoic.asr.paraformer.frontend import Frontend
+from echoic.asr.paraformer.heard import Heard, HeardWhole
 from echoic.asr.paraformer.losses import (
     Losses,
     accuracy,
@@ -36,6 +37,8 @@ from echoic.asr.paraformer.predictor import Prediction, Predictor
 from echoic.asr.paraformer.recognition import NOTHING, Recognition, read_out
 from echoic.asr.paraformer.sampler import glance
 from echoic.asr.paraformer.sanm import length_mask
+from echoic.asr.paraformer.streaming.chunks import Chunks
+from echoic.asr.paraformer.streaming.whole import hear_in_chunks
 from echoic.asr.paraformer.tokenizer import END, Tokenizer
 from echoic.asr.whisper.errors import CheckpointError
 
@@ -50,6 +53,7 @@ class TeacherPass(NamedTuple):
         lengths: (B,) of the labels.
         prediction: of the predictor.
         hidden: (B, T, D) of the encoder.
+        ctc_logits: (B, T, V), None without a CTC head.
     """
 
     logits: Tensor
@@ -58,6 +62,7 @@ class TeacherPass(NamedTuple):
     lengths: Tensor
     prediction: Prediction
     hidden: Tensor
+    ctc_logits: Tensor | None
 
 
 class Paraformer(nn.Module):
@@ -117,14 +122,21 @@ class Paraformer(nn.Module):
         )
         return model.eval()
 
-    def save_pretrained(self, folder: str | Path, *, description: str = "") -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        description: str = "",
+        precision: checkpoint.Precision = "float32",
+    ) -> None:
         """Write a folder that `from_pretrained` reads.
 
         Args:
             folder: made if it does not exist.
             description: one line for lists of models, kept in `config.json`.
+            precision: of the stored weights; they are float32 again when they are loaded.
         """
-        checkpoint.save(self, self.config, self.tokenizer, Path(folder), description)
+        checkpoint.save(self, self.config, self.tokenizer, Path(folder), description, precision)
 
     def encode(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Encode features (B, T, F), T >= 1, of which lengths (B,) count, as (B, T, D).
@@ -135,6 +147,14 @@ class Paraformer(nn.Module):
         if self.config.compat:
             return hidden
         return hidden * length_mask(lengths, hidden.shape[1])[:, :, None]
+
+    def hear(self, features: Tensor, lengths: Tensor, chunks: Chunks | None = None) -> Heard:
+        """Encode a batch as a whole, or as streams that are cut into chunks; see `teach`."""
+        if chunks is None:
+            hidden = self.encode(features, lengths)
+            return HeardWhole(self.predictor, self.decoder, hidden, lengths)
+        parts = self.encoder, self.predictor, self.decoder
+        return hear_in_chunks(*parts, features, lengths, chunks)
 
     def decode(self, prediction: Prediction, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Score the tokens that were predicted: logits (B, N, V)."""
@@ -153,21 +173,34 @@ class Paraformer(nn.Module):
         labels: Tensor,
         label_lengths: Tensor,
         generator: torch.Generator | None = None,
+        sampling: float | None = None,
+        chunks: Chunks | None = None,
     ) -> TeacherPass:
-        """Run both passes of a training step; see `forward`."""
+        """Run both passes of a training step; see `forward`.
+
+        Args:
+            features: see there, as the following ones.
+            lengths: of the features.
+            labels: ids.
+            label_lengths: of the labels.
+            generator: of the sampler.
+            sampling: see `ObjectiveConfig`, whose value None stands for.
+            chunks: hear the batch as a stream that is cut so would be heard; None: as a whole.
+        """
+        if sampling is None:
+            sampling = self.config.objective.sampling
         if self.config.end_token:
             labels, label_lengths = _with_end(labels, label_lengths)
         labels = labels.clamp(min=0)
-        hidden = self.encode(features, lengths)
-        prediction = self.predictor(hidden, lengths, labels, label_lengths)
+        heard = self.hear(features, lengths, chunks)
+        prediction = heard.predict(labels, label_lengths)
         with torch.no_grad():
-            guesses = self.decode(prediction, hidden, lengths).argmax(-1)
-            chosen = glance(
-                guesses, labels, label_lengths, self.config.objective.sampling, generator
-            )
+            guesses = heard.decode(prediction, prediction.tokens, prediction.counts).argmax(-1)
+            chosen = glance(guesses, labels, label_lengths, sampling, generator)
         mixed = torch.where(chosen[:, :, None], self.decoder.embed(labels), prediction.tokens)
-        logits = self.decoder(mixed, label_lengths, hidden, lengths)
-        return TeacherPass(logits, guesses, labels, label_lengths, prediction, hidden)
+        logits = heard.decode(prediction, mixed, label_lengths)
+        ctc = self.ctc_logits(heard.hidden, prediction)
+        return TeacherPass(logits, guesses, labels, label_lengths, prediction, heard.hidden, ctc)
 
     def forward(
         self,
@@ -176,6 +209,7 @@ class Paraformer(nn.Module):
         labels: Tensor,
         label_lengths: Tensor,
         generator: torch.Generator | None = None,
+        chunks: Chunks | None = None,
     ) -> Losses:
         """Compute what training minimises.
 
@@ -186,11 +220,18 @@ class Paraformer(nn.Module):
                 matter.
             label_lengths: (B,) int64 labels that count.
             generator: on the CPU, of the sampler.
+            chunks: see `teach`.
         """
-        done = self.teach(features, lengths, labels, label_lengths, generator)
+        done = self.teach(features, lengths, labels, label_lengths, generator, chunks=chunks)
+        return self.losses(done, lengths, labels, label_lengths)
+
+    def losses(
+        self, done: TeacherPass, lengths: Tensor, labels: Tensor, label_lengths: Tensor
+    ) -> Losses:
+        """Weigh what `teach` computed of the same lengths and labels."""
         objective = self.config.objective
         per_token = objective.per_token
-        logits = self.ctc_logits(done.hidden, done.prediction)
+        logits = done.ctc_logits
         return combine(
             token_loss(
                 done.logits,

@@ -4,6 +4,9 @@ Gao et al. 2020, "SAN-M: Memory Equipped Self-Attention for End-to-End Speech Re
 (arXiv 2006.01713).
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,11 +41,21 @@ class Memory(nn.Module):
         self.conv = nn.Conv1d(dim, dim, kernel_size, groups=dim, bias=False)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Filter x (B, T, D); frames outside of mask (B, T) count as 0 and come out as 0."""
+    def forward(self, x: Tensor, mask: Tensor, before: Tensor | None = None) -> Tensor:
+        """Filter x (B, T, D); frames outside of mask (B, T) count as 0 and come out as 0.
+
+        Args:
+            x: frames.
+            mask: which of them count.
+            before: (B, left, D) frames before x; zeros where None.
+        """
         kept = mask[:, :, None].to(x.dtype)
         x = x * kept
-        padded = functional.pad(x.transpose(1, 2), (self.left, self.right))
+        if before is None:
+            padded = functional.pad(x.transpose(1, 2), (self.left, self.right))
+        else:
+            whole = torch.cat([before, x], dim=1).transpose(1, 2)
+            padded = functional.pad(whole, (0, self.right))
         return self.dropout(self.conv(padded).transpose(1, 2) + x) * kept
 
 
@@ -75,7 +88,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int, dropout: f
         q: (B, N, D).
         k: (B, T, D), T >= 1.
         v: (B, T, D).
-        mask: (B, T), True where k and v may be looked at; a row without any gets zeros.
+        mask: (B, T) or (B, N, T), True where k and v may be looked at; what sees none gets zeros.
         heads: D is split over these.
         dropout: of the attention's weights.
 
@@ -84,13 +97,26 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int, dropout: f
     """
     batch, tokens, dim = q.shape
     split = [x.view(batch, -1, heads, dim // heads).transpose(1, 2) for x in (q, k, v)]
+    mask = mask[:, None, :] if mask.dim() == 2 else mask
     # Someone to look at in rows without frames, for whom softmax would be NaN.
-    seen = mask | ~mask.any(1, keepdim=True)
+    some = mask.any(2, keepdim=True)
     y = functional.scaled_dot_product_attention(
-        *split, attn_mask=seen[:, None, None, :], dropout_p=dropout
+        *split, attn_mask=(mask | ~some)[:, None], dropout_p=dropout
     )
     y = y.transpose(1, 2).reshape(batch, tokens, dim)
-    return y * mask.any(1)[:, None, None].to(y.dtype)
+    return y * some.to(y.dtype)
+
+
+class Context(NamedTuple):
+    """What attention sees beside its own frames.
+
+    Attributes:
+        extend: is given keys and values (B, T, D) of the frames, and returns those to be seen.
+        mask: (B, S), which of these count.
+    """
+
+    extend: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    mask: Tensor
 
 
 class SanmAttention(nn.Module):
@@ -115,11 +141,14 @@ class SanmAttention(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.memory = Memory(dim, kernel_size, shift, dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, context: Context | None = None) -> Tensor:
         """Turn x (B, T, size) into (B, T, dim); mask (B, T) tells the frames that count."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         dropout = self.dropout if self.training else 0.0
-        return self.out(attend(q, k, v, mask, self.heads, dropout)) + self.memory(v, mask)
+        memory, seen = self.memory(v, mask), mask
+        if context is not None:
+            (k, v), seen = context.extend(k, v), context.mask
+        return self.out(attend(q, k, v, seen, self.heads, dropout)) + memory
 
 
 class CrossAttention(nn.Module):
@@ -140,7 +169,7 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Let x (B, N, D) look at hidden (B, T, D) where mask (B, T) is True."""
+        """Let x (B, N, D) look at hidden (B, T, D) where mask (B, T) or (B, N, T) is True."""
         k, v = self.kv(hidden).chunk(2, dim=-1)
         dropout = self.dropout if self.training else 0.0
         return self.out(attend(self.q(x), k, v, mask, self.heads, dropout))

@@ -135,6 +135,14 @@ class Tokenizer:
         """
         return self._group(ids) if self.marks_beginnings else self._join(ids)
 
+    def goes_on(self, token: int) -> bool:
+        """Return whether a word of which this token is the last so far may have another."""
+        return self.marks_beginnings or self.tokens[token].endswith(_JOINED)
+
+    def is_spoken(self, token: int) -> bool:
+        """Return whether a token is text: neither a special one nor the unknown one."""
+        return token not in self._silent
+
     def _join(self, ids: Sequence[int]) -> list[TokenWord]:
         words: list[TokenWord] = []
         open_ = False  # the piece before wants to go on

@@ -27,13 +27,18 @@ class FrameWeights(nn.Module):
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Return (B, T) of hidden (B, T, D), 0 beyond lengths (B,)."""
+        weights = self.unmasked(hidden)
+        return weights * length_mask(lengths, weights.shape[1])
+
+    def unmasked(self, hidden: Tensor) -> Tensor:
+        """Return (B, T) of hidden (B, T, D), beyond whose ends there is silence."""
         with torch.autocast(hidden.device.type, enabled=False):
             x = hidden.float().transpose(1, 2)
             y = self.conv(functional.pad(x, (self.config.left, self.config.right)))
             y = self.dropout(x + y) if self.depthwise else y
             score = self.output(functional.relu(y).transpose(1, 2)).squeeze(2)
             weight = score.sigmoid() * self.config.smooth_factor - self.config.noise_threshold
-            return functional.relu(weight) * length_mask(lengths, weight.shape[1])
+            return functional.relu(weight)
 
 
 def scale_to(weights: Tensor, quantity: Tensor, counts: Tensor) -> Tensor:

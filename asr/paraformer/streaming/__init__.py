@@ -1,0 +1,1 @@
+"""Paraformer on sound that has not ended: windows in, tokens out once they are complete."""

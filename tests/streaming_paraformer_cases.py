@@ -1,0 +1,36 @@
+"""Paraformer for the laws of the Streaming contract: one line each."""
+
+from typing import Any
+
+from live_signals import speech
+from small_paraformer import CUTS, recognizer, sound_to_tokens, streaming_paraformer
+from streaming_laws import Case, noise
+
+from echoic.asr.paraformer.streaming.chunks import Chunks
+from echoic.asr.paraformer.streaming.encoder import ChunkedEncoder
+from echoic.asr.paraformer.streaming.tokens import TokenStream
+
+SOUND: dict[str, Any] = {"differentiable": False}
+EVENTS: dict[str, Any] = {"differentiable": False, "batched": False, "settles": 48_000}
+COMPAT = Chunks(0, 10, 5, 2, 1, compat=True)
+LOUD = noise(560, scale=1.0)
+
+
+def encoder(chunks: Chunks) -> ChunkedEncoder:
+    """Return the encoder of a small model."""
+    return ChunkedEncoder(streaming_paraformer().encoder, chunks)
+
+
+def tokens(chunks: Chunks) -> TokenStream:
+    """Return a small model."""
+    return TokenStream(streaming_paraformer(), chunks)
+
+
+PARAFORMER_CASES = [
+    Case("paraformer_encoder", lambda: encoder(CUTS["back"]), LOUD, 70),
+    Case("paraformer_encoder_bare", lambda: encoder(CUTS["none"]), LOUD, 60),
+    Case("paraformer_tokens", lambda: tokens(CUTS["far"]), LOUD, 60, **SOUND),
+    Case("paraformer_sound", lambda: sound_to_tokens(CUTS["none"]), noise(), 48_000, **SOUND),
+    Case("paraformer", lambda: recognizer(CUTS["back"]), speech, 64_000, **EVENTS),
+    Case("paraformer_compat", lambda: recognizer(COMPAT), speech, 64_000, **EVENTS),
+]
