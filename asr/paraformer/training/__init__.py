@@ -1,0 +1,1 @@
+"""Training a Paraformer: batches of whole utterances, their losses, averages and exports."""

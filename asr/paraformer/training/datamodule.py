@@ -1,0 +1,129 @@
+"""The data of a Paraformer's training as a Lightning data module."""
+
+from dataclasses import replace
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from echoic.asr.paraformer.config import FrontendConfig
+from echoic.asr.paraformer.tokenizer import Tokenizer
+from echoic.asr.paraformer.training.corpus import Corpus, Limits, missing_of, read_utterances
+from echoic.asr.paraformer.training.data import Batch, BatchMaker
+from echoic.asr.paraformer.training.effects import Effects
+from echoic.asr.paraformer.training.labels import Style
+from echoic.asr.paraformer.training.plan import BatchConfig, Passes, in_order
+from echoic.audio.data.manifest import Source
+from echoic.audio.data.numbered import NumberedBatches
+
+
+class ParaformerData(lightning.LightningDataModule):
+    """Whole utterances in batches of like durations, without end.
+
+    Batch n is a function of the seed and n: a run that goes on from a checkpoint gets the batches
+    that it would have had.
+
+    Args:
+        train: manifests with `audio`, `text` and, to save opening the files, `duration`.
+        vocabulary: folder with `tokens.json` (`python -m echoic.recipes.prepare.vocabulary`), or a
+            model's folder.
+        validation: manifests to watch; each utterance is heard once, unchanged.
+        labels: how texts are written, see `label_text`; as when the vocabulary was made.
+        batches: their size.
+        limits: which utterances are left out.
+        augment: what happens to the sound of training; None for nothing.
+        frontend: of the model.
+        cache: keep all recordings in memory (115 MB an hour).
+        num_workers: processes that make batches.
+        seed: of everything that is drawn.
+    """
+
+    def __init__(
+        self,
+        train: list[Source],
+        vocabulary: str,
+        validation: list[Source] | None = None,
+        labels: Style = "words",
+        batches: BatchConfig | None = None,
+        limits: Limits | None = None,
+        augment: Effects | None = None,
+        frontend: FrontendConfig | None = None,
+        cache: bool = False,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not train:
+            raise ValueError("train is empty: name a manifest with recordings and their texts")
+        self.train = train
+        self.validation = validation or []
+        self.labels: Style = labels
+        self.batches = BatchConfig() if batches is None else batches
+        self.limits = Limits() if limits is None else limits
+        self.augment = None if augment is None else augment.augment()
+        self.frontend = FrontendConfig() if frontend is None else frontend
+        self.cache = cache
+        self.num_workers = num_workers
+        self.seed = seed
+        self.tokenizer = Tokenizer.from_folder(vocabulary)
+        self._corpora: dict[Source, Corpus] = {}
+
+    def check(self) -> None:
+        """Read the manifests, so that what is wrong with them shows before a run starts.
+
+        Raises:
+            ValueError: no utterances, no texts, recordings that are not there, or texts of another
+                vocabulary.
+            OSError: a manifest cannot be read.
+        """
+        for source in (*self.train, *self.validation):
+            missing = missing_of(read_utterances(source, self.labels))
+            if missing:
+                raise ValueError(
+                    f"{len(missing)} recordings of {source.path} are not there, the first is "
+                    f"{missing[0]}: make the manifest again"
+                )
+            self._corpus(source)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return batches without end, from where a resumed run stopped."""
+        corpora = [self._corpus(source) for source in self.train]
+        durations = [corpus.durations for corpus in corpora]
+        plan = Passes(durations, [source.share for source in self.train], self.batches, self.seed)
+        maker = BatchMaker(corpora, plan, self.augment, self.seed)
+        trainer = self.trainer
+        if trainer is None:
+            return self._loader(NumberedBatches(maker))
+        start = trainer.global_step * trainer.accumulate_grad_batches
+        return self._loader(NumberedBatches(maker, start, trainer.world_size, trainer.global_rank))
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Return every utterance of the validation once, split among the processes."""
+        if not self.validation:
+            return []
+        corpora = [self._corpus(source) for source in self.validation]
+        batches = in_order([corpus.durations for corpus in corpora], self.batches)
+        maker = BatchMaker(corpora, batches.__getitem__)
+        trainer = self.trainer
+        processes, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
+        own = len(range(rank, len(batches), processes))
+        return self._loader(NumberedBatches(maker, 0, processes, rank, stop=own))
+
+    def _corpus(self, source: Source) -> Corpus:
+        key = replace(source, share=1.0)
+        if key not in self._corpora:
+            self._corpora[key] = Corpus(
+                source.path,
+                read_utterances(source, self.labels),
+                self.tokenizer,
+                self.frontend,
+                self.limits,
+                self.cache,
+            )
+        return self._corpora[key]
+
+    def _loader(self, batches: NumberedBatches[Batch]) -> DataLoader[Batch]:
+        # A generator of its own: else a loader draws from the numbers that training draws from.
+        return DataLoader(
+            batches, batch_size=None, num_workers=self.num_workers, generator=torch.Generator()
+        )
