@@ -40,7 +40,9 @@ class EchoCodecConfig:
     decoder_inner: int = 4
     decoder_outer: int = 5
     quantizer: QuantizerConfig = field(
-        default_factory=lambda: QuantizerConfig(dim=48, num_layers=8, dropout=0.3, warmup_steps=300)
+        default_factory=lambda: QuantizerConfig(
+            dim=96, num_layers=16, dropout=0.3, warmup_steps=300
+        )
     )
 
     def __post_init__(self) -> None:
@@ -70,7 +72,7 @@ class EchoCodecConfig:
 
     @classmethod
     def tiny_16k(cls) -> "EchoCodecConfig":
-        """Return `echo-16k-tiny`: 50 frames a second, 8 residual codes of 10 bits, 4 kbit/s."""
+        """Return `echo-16k-tiny`: 50 frames a second, 16 residual codes of 10 bits, 8 kbit/s."""
         return cls()
 
     @classmethod

@@ -55,6 +55,15 @@ def codec_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"model": kind, **_merged(asdict(base), changes)}
 
 
+def whole_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of `build_codec` with every field said, for a checkpoint.
+
+    A preset is a name for values that may change; what was trained must not.
+    """
+    values = codec_settings(settings)
+    return {"kind": values.pop("model"), **values}
+
+
 def _preset(kind: str, config_class: Any, name: str) -> Any:
     """Return a config by name: an argument of `preset`, or a class method of its own."""
     if hasattr(config_class, "preset"):

@@ -10,7 +10,7 @@ from torch import Tensor
 from echoic.codecs.codec import Reconstruction
 from echoic.codecs.discriminators import Discriminators
 from echoic.codecs.losses import GradientBalancer, Judgement, MelLossConfig
-from echoic.codecs.training.build import SETTINGS_KEY, build_codec, load_start
+from echoic.codecs.training.build import SETTINGS_KEY, build_codec, load_start, whole_settings
 from echoic.codecs.training.objective import AdversarialConfig, LossWeights, Objective
 from echoic.codecs.training.optimization import (
     AveragedCodec,
@@ -84,7 +84,7 @@ class CodecTask(lightning.LightningModule):
         if ignore_end < 0:
             raise ValueError(f"ignore_end is {ignore_end}, expected 0 or more samples")
         self.automatic_optimization = False
-        self.settings = model
+        self.settings = whole_settings(model)
         self.codec = build_codec(model)
         if init_from is not None:
             load_start(self.codec, init_from)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from fake_transcriber import FakeTranscriber, transcript_of
 from typer.testing import CliRunner, Result
 
@@ -16,6 +15,7 @@ from echoic.asr import cli
 from echoic.asr.source import Source
 from echoic.asr.transcript import Transcript
 from echoic.audio.io import load
+from echoic.recipes.cli import build_app
 
 DATA = Path(__file__).parents[1] / "data"
 RECORDINGS = sorted(DATA.glob("*.opus"))
@@ -41,8 +41,7 @@ class Line:
         return self.transcriber
 
     def type(self, *words: str | Path, stdin: bytes | None = None) -> Result:
-        app = typer.Typer()
-        cli.register(app)
+        app = build_app(["transcribe"])
         return CliRunner().invoke(app, ["transcribe", *map(str, words)], input=stdin)
 
     @property

@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from echoic.codecs.codec import Reconstruction
+from echoic.codecs.echocodec.config import EchoCodecConfig
 from echoic.codecs.errors import CodecError
-from echoic.codecs.training.build import codec_of_run
+from echoic.codecs.training.build import SETTINGS_KEY, build_codec, codec_of_run
 from echoic.codecs.training.objective import AdversarialConfig, LossWeights
 from echoic.codecs.training.optimization import OptimizerConfig
 from echoic.codecs.training.task import CodecTask
@@ -224,3 +225,15 @@ def test_the_end_of_a_sound_can_be_left_out(manifest: Path) -> None:
 
     assert first() > 1e4
     assert first(ignore_end=10) < 10
+
+
+def test_a_checkpoint_says_every_setting() -> None:
+    """A preset may have other values tomorrow; what was trained has not."""
+    module = CodecTask({"kind": "echocodec", "preset": "tiny_16k", "width": 16})
+    checkpoint: dict[str, Any] = {}
+    module.on_save_checkpoint(checkpoint)
+    said = checkpoint[SETTINGS_KEY]
+    assert "preset" not in said
+    assert said["width"] == 16
+    assert said["quantizer"]["num_layers"] == EchoCodecConfig.tiny_16k().quantizer.num_layers
+    assert build_codec(said).config == module.codec.config
