@@ -136,6 +136,13 @@ def _config(values: Mapping[str, Any], vocab_size: int) -> ParaformerConfig:
     conv, tail = _PREDICTORS[values["predictor"]]
     rate = int(front.get("fs", 16_000))
     layers = int(decoder.get("num_blocks", 6))
+    cross_layers = min(int(decoder.get("att_layer_num", 6)), layers)
+    shift = int(decoder.get("sanm_shfit", 0))
+    if shift and cross_layers < layers:  # FunASR shifts the memory of those with cross-attention
+        raise CheckpointError(
+            f"decoder_conf: sanm_shfit {shift} with {layers - cross_layers} blocks that do not look "
+            "at the encoder is not supported"
+        )
     return ParaformerConfig(
         vocab_size=vocab_size,
         frontend=FrontendConfig(
@@ -168,11 +175,11 @@ def _config(values: Mapping[str, Any], vocab_size: int) -> ParaformerConfig:
         ),
         decoder=DecoderConfig(
             layers=layers,
-            cross_layers=min(int(decoder.get("att_layer_num", 6)), layers),
+            cross_layers=cross_layers,
             heads=int(decoder.get("attention_heads", 4)),
             ffn_dim=int(decoder.get("linear_units", 2048)),
             kernel_size=int(decoder.get("kernel_size", 21)),
-            shift=int(decoder.get("sanm_shfit", 0)),
+            shift=shift,
             dropout=float(decoder.get("dropout_rate", 0.1)),
         ),
         objective=ObjectiveConfig(

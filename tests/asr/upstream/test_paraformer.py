@@ -143,19 +143,9 @@ HOT = (
             TIMES + HOT,
             ["times", "hot"],
         ),
-        (
-            {
-                "model": "ParaformerStreaming",
-                "encoder": "SANMEncoderChunkOpt",
-                "encoder_conf": {"input_layer": "pe_online", "chunk_size": [12, 15]},
-                "decoder_conf": {"sanm_shfit": 2},
-            },
-            (),
-            ["streaming"],
-        ),
         ({}, (("ctc.ctc_lo.weight", (SIZES.vocab, D)),), ["CTC"]),
     ],
-    ids=["bicif", "seaco", "streaming", "unused-ctc"],
+    ids=["bicif", "seaco", "unused-ctc"],
 )
 def test_variants_import_without_what_we_do_not_have(
     tmp_path: Path, changes: Any, state: Any, left_out: list[str]
@@ -164,6 +154,20 @@ def test_variants_import_without_what_we_do_not_have(
     done = import_paraformer(source, tmp_path / "new")
     assert len(done.left_out) == len(left_out)
     assert all(word in line for word, line in zip(left_out, done.left_out, strict=True))
+
+
+def test_the_streaming_model_imports_without_its_chunks(tmp_path: Path):
+    changes: Any = {
+        "model": "ParaformerStreaming",
+        "encoder": "SANMEncoderChunkOpt",
+        "encoder_conf": {"input_layer": "pe_online", "chunk_size": [12, 15]},
+        "decoder_conf": {"sanm_shfit": 2},
+    }
+    source = write_folder(tmp_path / "streaming", SIZES._replace(plain=0), changes=changes)
+    done = import_paraformer(source, tmp_path / "new")
+    assert len(done.left_out) == 1
+    assert "streaming" in done.left_out[0]
+    assert Paraformer.from_pretrained(tmp_path / "new").config.decoder.shift == 2
 
 
 def test_contextual_decoder_without_its_hot_words(tmp_path: Path):
@@ -227,6 +231,10 @@ def test_a_file_is_not_what_it_should_be(source: Path, file: str, text: str, wor
     ("changes", "words"),
     [
         ({"encoder": "ConformerEncoder"}, "encoder is 'ConformerEncoder'"),
+        (
+            {"decoder_conf": {"sanm_shfit": 2, "num_blocks": 3, "att_layer_num": 2}},
+            "decoder_conf: sanm_shfit 2 with 1 blocks that do not look at the encoder",
+        ),
         ({"predictor": "Other"}, "predictor is 'Other'; can be imported: CifPredictor"),
         ({"encoder_conf": {"input_layer": "conv2d"}}, "encoder_conf.input_layer is 'conv2d'"),
         ({"encoder_conf": {"output_size": 20}}, "shape (48, 560), expected (60, 560)"),
