@@ -60,6 +60,8 @@ class Codec(nn.Module):
     decoder_waits: ClassVar[str] = ""
     # Whether rows of one batch can be encoded together without changing each other's codes.
     batchable: ClassVar[bool] = True
+    # Whether what lies beyond the end of a row's codes leaves the samples before it as they are.
+    ends_alone: ClassVar[bool] = True
     # Whether the encoder's layers pad the end of a recording to a whole frame themselves.
     pads_end: ClassVar[bool] = False
 
@@ -191,7 +193,10 @@ class Codec(nn.Module):
                 f"lengths are {lengths.tolist()}, expected {codes.shape[0]} of at most {samples} "
                 f"samples ({codes.shape[2]} frames)"
             )
-        if self.batchable or len(set(lengths.tolist())) == 1:
+        if not self.ends_alone:
+            codes = codes[:, :, : -(-int(lengths.max()) // self.hop_length)]
+        together = self.batchable and self.ends_alone
+        if together or len(set(lengths.tolist())) == 1:
             wav = self._decode(codes)[:, : int(lengths.max())]
         else:
             wav = self._decode_alone(codes, lengths)

@@ -23,6 +23,8 @@ class EchoCodec(Codec):
 
     kind: ClassVar[str] = "echocodec"
     config_class: ClassVar[type] = EchoCodecConfig
+    # Spectra overlap: those beyond the end would sound in the last samples before it.
+    ends_alone: ClassVar[bool] = False
 
     def __init__(self, config: EchoCodecConfig) -> None:
         super().__init__(
