@@ -140,8 +140,8 @@ def _config(values: Mapping[str, Any], vocab_size: int) -> ParaformerConfig:
     shift = int(decoder.get("sanm_shfit", 0))
     if shift and cross_layers < layers:  # FunASR shifts the memory of those with cross-attention
         raise CheckpointError(
-            f"decoder_conf: sanm_shfit {shift} with {layers - cross_layers} blocks that do not look "
-            "at the encoder is not supported"
+            f"decoder_conf: sanm_shfit {shift} with {layers - cross_layers} blocks that do not "
+            "look at the encoder is not supported"
         )
     return ParaformerConfig(
         vocab_size=vocab_size,

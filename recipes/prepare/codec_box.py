@@ -8,12 +8,15 @@ The averaged weights are taken. FOLDER gets `config.json` and `model.safetensors
 
 import argparse
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 from echoic.codecs.codec import Codec
 from echoic.codecs.errors import CodecError
+from echoic.codecs.quantize.extend import shorten_quantizer
+from echoic.codecs.quantize.quantizer import Quantizer
 from echoic.codecs.training.build import codec_of_run
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -25,6 +28,7 @@ def make_box(
     *,
     dtype: str = "float16",
     averaged: bool = True,
+    layers: int | None = None,
     description: str = "",
 ) -> Codec:
     """Write the codec of a run and return it.
@@ -35,16 +39,29 @@ def make_box(
         dtype: of the stored weights; "float16" halves the file and costs nothing that is heard.
             Loading makes them float32 again.
         averaged: the running mean of the weights; else those of the last step.
+        layers: residual layers to keep, the first ones; None for all.
         description: a line for lists of models.
 
     Raises:
         CodecError: no such checkpoint, or one whose books have not begun to learn.
+        ValueError: layers that are out of range.
     """
     codec = codec_of_run(checkpoint, averaged=averaged)
     if not codec.quantizer.codebooks.is_initialized:
         raise CodecError(f"{checkpoint}: its codebooks have not started yet; train it further")
+    if layers is not None:
+        codec = with_quantizer(codec, shorten_quantizer(codec.quantizer, layers))
     codec.save_pretrained(folder, dtype=DTYPES[dtype], description=description)
     return codec
+
+
+def with_quantizer(codec: Codec, quantizer: Quantizer) -> Codec:
+    """Return a codec with the same networks around another quantizer of the same latents."""
+    result = codec.from_config(asdict(replace(codec.config, quantizer=quantizer.config)))
+    result.encoder.load_state_dict(codec.encoder.state_dict())
+    result.decoder.load_state_dict(codec.decoder.state_dict())
+    result.quantizer = quantizer
+    return result.eval()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", help="where the codec is written")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="float16")
     parser.add_argument("--last", action="store_true", help="the last weights, not their average")
+    parser.add_argument("--layers", type=int, help="residual layers to keep; all of them if left")
     parser.add_argument("--description", default="", help="a line for lists of models")
     given = parser.parse_args(arguments)
     try:
@@ -62,9 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
             given.folder,
             dtype=given.dtype,
             averaged=not given.last,
+            layers=given.layers,
             description=given.description,
         )
-    except (CodecError, OSError) as error:
+    except (CodecError, OSError, ValueError) as error:
         print(f"codec_box: {error}", file=sys.stderr)
         return 2
     size = (Path(given.folder) / "model.safetensors").stat().st_size

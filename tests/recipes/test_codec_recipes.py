@@ -80,10 +80,11 @@ def small(name: str, folder: Path, **changes: Any) -> Path:
             "num_groups": 2,
             "codebook_dim": None,
         }
-    for family, settings in task["discriminators"].items():
+    for family, settings in task.get("discriminators", {}).items():
         settings |= DISCRIMINATORS[family.split(".")[0]]
     task |= {"ignore_end": 0} | changes
-    task["adversarial"]["start_step"] = 1
+    if "adversarial" in task:
+        task["adversarial"]["start_step"] = 1
     tones = [{"path": str(write_tones(folder / "tones"))}]
     data |= {"train": tones, "validation": tones, "sample_rate": RATE, "num_workers": 0}
     data |= {"validation_batches": 1}
@@ -138,6 +139,10 @@ def test_the_two_stages_of_distilcodec_and_the_folder_made_of_them(tmp_path: Pat
     box = tmp_path / "box"
     assert main([str(student), str(box), "--description", "A student"]) == 0
     assert 'A student"' in (box / "config.json").read_text()
+    teachers = tmp_path / "teachers"
+    assert main([str(teacher), str(teachers), "--layers", "1"]) == 0
+    assert load_codec(teachers).num_codebooks == codec_of_run(teacher).num_codebooks // 2
+    assert main([str(teacher), str(teachers), "--layers", "3"]) == 2
     loaded, wav = load_codec(box), torch.zeros(1, 640)
     assert loaded.decode(loaded.encode(wav)).shape == wav.shape
 
@@ -183,7 +188,7 @@ def test_a_run_without_books_makes_no_folder(
     assert not (tmp_path / "box").exists()
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"echo-16k-tiny"}))
 def test_names_discriminators_that_there_are(name: str) -> None:
     kinds = {"mpd": PeriodConfig, "msd": ScaleConfig, "ms_stft": SpectrogramConfig}
     for family, settings in recipe(name)["model"]["init_args"]["discriminators"].items():
