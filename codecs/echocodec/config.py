@@ -41,7 +41,7 @@ class EchoCodecConfig:
     decoder_outer: int = 5
     quantizer: QuantizerConfig = field(
         default_factory=lambda: QuantizerConfig(
-            dim=96, num_layers=24, dropout=0.2, warmup_steps=300
+            dim=96, num_layers=22, dropout=0.2, warmup_steps=300
         )
     )
 
@@ -72,7 +72,7 @@ class EchoCodecConfig:
 
     @classmethod
     def tiny_16k(cls) -> "EchoCodecConfig":
-        """Return `echo-16k-tiny`: 50 frames a second, 24 residual codes of 10 bits, 12 kbit/s."""
+        """Return `echo-16k-tiny`: 50 frames a second, 22 residual codes of 10 bits, 11 kbit/s."""
         return cls()
 
     @classmethod

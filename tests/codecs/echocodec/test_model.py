@@ -19,7 +19,7 @@ def test_the_published_sizes() -> None:
     tiny, base = EchoCodec(EchoCodecConfig.tiny_16k()), EchoCodec(EchoCodecConfig.base_24k())
     assert 5 < millions(tiny) < 9
     assert 30 < millions(base) < 50
-    assert (tiny.frame_rate, tiny.num_codebooks, tiny.bits_per_second()) == (50.0, 24, 12000.0)
+    assert (tiny.frame_rate, tiny.num_codebooks, tiny.bits_per_second()) == (50.0, 22, 11000.0)
     assert (base.frame_rate, base.num_codebooks, base.bits_per_second()) == (75.0, 8, 6000.0)
     assert tiny.bits_per_second(2) == 1000.0
 
