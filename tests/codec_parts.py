@@ -1,5 +1,6 @@
 """Every kind of codec, small and random: what the tests of the common face run over."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,4 +41,5 @@ def saved(codec: Codec, folder: Path) -> Path:
 
 def one_line(error: BaseException) -> bool:
     """Return whether an error says what is wrong in one line of a reasonable length."""
-    return 20 < len(str(error)) < 400 and "\n" not in str(error)
+    text = re.sub(r"^/\S+(?=/)", "", str(error))  # a path is as long as the machine likes
+    return 20 < len(text) < 400 and "\n" not in text

@@ -112,7 +112,8 @@ class EchoReader:
         """Return the record at the window's beginning, and leave it there."""
         head = self._window.peek(HEAD.size)
         if len(head) < HEAD.size:
-            raise damaged("ends before its end is told: it is cut" if not head else "is cut")
+            cut = self._where("is cut") if head else "ends before its end is told: it is cut"
+            raise damaged(cut)
         sync, index, frames, coding, length = HEAD.unpack(head)
         if sync != SYNC or length > self._max_payload:
             raise damaged(self._where("is damaged"))

@@ -144,7 +144,9 @@ def test_a_name_that_looks_like_a_protocol(
     monkeypatch.chdir(tmp_path)
     for name in ("http:x.m4a", "-i.m4a", "a%d.m4a"):
         Path(name).write_bytes((encoded / "tone.m4a").read_bytes())
-        assert load(name).wav.shape == (2, 48000)
+        wav = load(name).wav  # some versions give AAC's padding too
+        assert wav.shape[0] == 2
+        assert wav.shape[1] == pytest.approx(48000, abs=3000)
 
 
 def test_odd_codecs_in_known_containers(encoded: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_every_stage_is_that_of_the_formulas(
 
 @torch.no_grad()
 def test_causal_memory_of_the_decoder(tmp_path: Path):
-    sizes = Sizes()
+    sizes = Sizes(plain=0)
     model = ours(tmp_path, sizes, changes={"decoder_conf": {"sanm_shfit": 2}})
     state, (x,) = oracle.draw(sizes), random_features(30)
     hidden = model.encode(x[None], length(x))
