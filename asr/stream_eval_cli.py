@@ -288,7 +288,7 @@ class _Models:
     @cached_property
     def base(self) -> str:
         """The model that an adapter is for, or the model itself."""
-        from echoic.asr.whisper.errors import CheckpointError
+        from echoic.asr.errors import CheckpointError
         from echoic.asr.whisper.streaming.load import find_adapter
 
         try:

@@ -17,11 +17,11 @@ from pathlib import Path
 from torch import Tensor
 
 from echoic.asr.batch.inputs import Finder
+from echoic.asr.errors import CheckpointError
 from echoic.asr.metrics import ErrorRate, word_error_rate
 from echoic.asr.stream_rows import Row
 from echoic.asr.text.normalizers import for_language
 from echoic.asr.transcriber import Transcriber
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.audio.errors import AudioDecodeError
 from echoic.audio.io import AUDIO_SUFFIXES, load
 from echoic.codecs.codec import Codec

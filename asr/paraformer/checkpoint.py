@@ -13,11 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from echoic.asr.errors import CheckpointError
+from echoic.asr.hub import download
 from echoic.asr.paraformer.box import box_models
 from echoic.asr.paraformer.config import ParaformerConfig
 from echoic.asr.paraformer.tokenizer import PIECES_FILE, SEG_DICT_FILE, TOKENS_FILE, Tokenizer
-from echoic.asr.whisper.errors import CheckpointError
-from echoic.asr.whisper.quantized import is_quantized, load_quantized, save_quantized
+from echoic.asr.quantized import is_quantized, load_quantized, save_quantized
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -50,7 +51,7 @@ def find_folder(name_or_dir: str | Path, revision: str | None = None) -> Path:
         raise CheckpointError(f"{name} is a file, expected the folder that holds it")
     if isinstance(name_or_dir, Path) or name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise CheckpointError(f"no Paraformer {name}; {_choices()}")
-    return _download(name, revision)
+    return download(name, revision, _WANTED, _choices())
 
 
 def read_settings(folder: Path) -> tuple[ParaformerConfig, Tokenizer]:
@@ -146,18 +147,3 @@ def _choices() -> str:
         f"in the box: {names}; or give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, or a "
         "Hugging Face id"
     )
-
-
-def _download(repository: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(_WANTED)))
-    except HFValidationError as error:
-        raise CheckpointError(f"{repository!r} is no Hugging Face id; {_choices()}") from error
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        raise CheckpointError(
-            f"cannot fetch {repository} from the Hugging Face Hub ({type(error).__name__}; no "
-            f"network?); {_choices()}"
-        ) from error

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
-from echoic.asr.whisper.errors import CheckpointError
+from echoic.asr.errors import CheckpointError
 
 PredictorKind = Literal["cif", "pif", "ctc"]
 PredictorConv = Literal["full", "depthwise"]

@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer import checkpoint
 from echoic.asr.paraformer.cif_predictor import CifPredictor
 from echoic.asr.paraformer.config import ParaformerConfig
@@ -40,7 +41,6 @@ from echoic.asr.paraformer.sanm import length_mask
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.streaming.whole import hear_in_chunks
 from echoic.asr.paraformer.tokenizer import END, Tokenizer
-from echoic.asr.whisper.errors import CheckpointError
 
 
 class TeacherPass(NamedTuple):

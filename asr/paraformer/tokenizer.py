@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from echoic.asr.whisper.errors import CheckpointError
+from echoic.asr.errors import CheckpointError
 
 TOKENS_FILE, SEG_DICT_FILE, PIECES_FILE = "tokens.json", "seg_dict", "bpe.model"
 BLANK, START, END = 0, 1, 2

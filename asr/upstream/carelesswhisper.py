@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from echoic.asr.batch.errors import UsageError
+from echoic.asr.errors import CheckpointError
 from echoic.asr.upstream.carelesswhisper_layout import (
     TARGETS,
     adapted_modules,
@@ -30,7 +31,6 @@ from echoic.asr.whisper.adapter_config import read_object
 from echoic.asr.whisper.box import box_models
 from echoic.asr.whisper.checkpoint import Checkpoint, save_checkpoint
 from echoic.asr.whisper.config import GenerationConfig, WhisperConfig
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.hub import SHORT_NAMES
 from echoic.asr.whisper.layout import expected_shapes
 from echoic.asr.whisper.tokenizer import WhisperTokenizer

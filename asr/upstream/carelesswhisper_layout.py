@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.upstream.torch_file import attributes
 from echoic.asr.whisper.config import WhisperConfig
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.layout import Shape, expected_shapes
 
 TARGETS = r".*(self_attn|encoder_attn)\.(q_proj|k_proj|v_proj|out_proj)"

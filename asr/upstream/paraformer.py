@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.config import ParaformerConfig
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.tokenizer import SEG_DICT_FILE, Tokenizer, read_seg_dict, read_tokens
@@ -23,7 +24,6 @@ from echoic.asr.upstream.paraformer_layout import (
     upstream_name,
 )
 from echoic.asr.upstream.torch_file import attributes, read_torch_file
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.audio.features import Cmvn
 
 _WEIGHTS = ("model.pt", "model.pb")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.config import (
     DecoderConfig,
     EncoderConfig,
@@ -12,7 +13,6 @@ from echoic.asr.paraformer.config import (
     ParaformerConfig,
     PredictorConfig,
 )
-from echoic.asr.whisper.errors import CheckpointError
 
 MODELS = {
     "Paraformer": (),

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.adapter_config import (
     CONFIG_FILE,
     STREAMING_FILE,
@@ -28,7 +29,6 @@ from echoic.asr.whisper.adapter_config import (
     read_object,
 )
 from echoic.asr.whisper.config import WhisperConfig
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.layout import expected_shapes
 from echoic.asr.whisper.model import WhisperModel
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from echoic.asr.whisper.errors import CheckpointError
+from echoic.asr.errors import CheckpointError
 
 CONFIG_FILE = "adapter_config.json"
 STREAMING_FILE = "echoic_streaming.json"

@@ -14,10 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from echoic.asr.whisper import ct2, quantized
+from echoic.asr import quantized
+from echoic.asr.errors import CheckpointError
+from echoic.asr.whisper import ct2
 from echoic.asr.whisper.box import BoxModel, box_models
 from echoic.asr.whisper.config import GenerationConfig, WhisperConfig
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.hub import find_folder
 from echoic.asr.whisper.layout import check_state, untie
 from echoic.asr.whisper.tokenizer import WhisperTokenizer

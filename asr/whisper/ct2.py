@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echoic.asr.whisper.errors import CheckpointError
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.layout import ENCODER_POSITIONS, TOKEN_EMBEDDING
 
 BINARY_VERSION = 6

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from echoic.asr.errors import CheckpointError
+from echoic.asr.hub import download
 from echoic.asr.whisper.box import box_models
-from echoic.asr.whisper.errors import CheckpointError
 
 _OPENAI = (
     *("tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en"),
@@ -53,7 +54,7 @@ def find_folder(name_or_dir: str | Path, revision: str | None = None) -> Path:
         raise CheckpointError(f"no folder {name}; {_choices()}")
     if name not in SHORT_NAMES and "/" not in name:
         raise CheckpointError(f"no model {name!r}; {_choices()}; or {', '.join(SHORT_NAMES)}")
-    return _download(SHORT_NAMES.get(name, name), revision)
+    return download(SHORT_NAMES.get(name, name), revision, _WANTED, _choices())
 
 
 def _choices() -> str:
@@ -62,19 +63,3 @@ def _choices() -> str:
         f"in the box: {names}; or give a folder with config.json and model.safetensors, "
         "or a Hugging Face id such as openai/whisper-small"
     )
-
-
-def _download(repository: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(_WANTED)))
-    except HFValidationError as e:
-        raise CheckpointError(f"{repository!r} is no Hugging Face id; {_choices()}") from e
-    except (OSError, ValueError, HfHubHTTPError) as e:
-        reason = type(e).__name__
-        raise CheckpointError(
-            f"cannot fetch {repository} from the Hugging Face Hub ({reason}; no network?); "
-            f"{_choices()}"
-        ) from e

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.config import WhisperConfig
-from echoic.asr.whisper.errors import CheckpointError
 
 ENCODER_POSITIONS = "model.encoder.embed_positions.weight"
 TOKEN_EMBEDDING = "model.decoder.embed_tokens.weight"

@@ -15,7 +15,7 @@ import tokenizers
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
-from echoic.asr.whisper.errors import CheckpointError
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.languages import LANGUAGES, UNSPACED, language_code
 
 SECONDS_PER_TIMESTAMP = 0.02

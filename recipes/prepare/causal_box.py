@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from echoic.asr.whisper.errors import CheckpointError
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.training.export import export_adapter, read_run
 
 _CARD = Template("""# $name

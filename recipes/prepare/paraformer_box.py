@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from string import Template
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.training.export import model_of_runs
-from echoic.asr.whisper.errors import CheckpointError
 
 PRECISIONS = ("float16", "int8", "float32")
 COMMAND = "python -m echoic.recipes.prepare.paraformer_box"

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.tokenizer import SPECIAL, UNKNOWN, Tokenizer
 from echoic.asr.paraformer.training.corpus import read_utterances
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.audio.data.manifest import Source
 
 STYLES = ("words", "english", "as_is")

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from string import Template
 
+from echoic.asr.errors import CheckpointError
+from echoic.asr.quantized import GROUP, load_quantized
 from echoic.asr.whisper.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.layout import ENCODER_POSITIONS, expected_shapes
-from echoic.asr.whisper.quantized import GROUP, load_quantized
 
 _COMMAND = "python -m echoic.recipes.prepare.whisper_box SRC DST"
 
@@ -58,7 +58,7 @@ _CARD = Template("""# Whisper $name, eight-bit weights
 
 Matrices and convolution kernels are int8 with a float16 scale for every $group weights of a row;
 vectors are float16; the encoder's positions are sinusoids and are recomputed. Loading gives floats
-again (`echoic.asr.whisper.quantized`). Over all rounded weights the relative error (root of summed
+again (`echoic.asr.quantized`). Over all rounded weights the relative error (root of summed
 squares) is $error %; the largest of one tensor is $worst % (`$worst_name`).
 
 ## Word error rate

@@ -10,7 +10,7 @@ import typer
 from demo_parts import Reciter
 from typer.testing import CliRunner, Result
 
-from echoic.asr.whisper.errors import CheckpointError
+from echoic.asr.errors import CheckpointError
 from echoic.demo import cli
 from echoic.demo.hub import LiveHub
 

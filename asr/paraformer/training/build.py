@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.config import MODEL_TYPE, FrontendConfig, ParaformerConfig, preset
 from echoic.asr.paraformer.frontend import Frontend
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.tokenizer import Tokenizer
-from echoic.asr.whisper.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 

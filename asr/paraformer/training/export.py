@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.config import ParaformerConfig
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.tokenizer import Tokenizer
 from echoic.asr.paraformer.training.optimization import mean_of
-from echoic.asr.whisper.errors import CheckpointError
 
 #: What a checkpoint of `ParaformerTask` holds beside Lightning's own keys.
 MODEL_KEY = "paraformer"

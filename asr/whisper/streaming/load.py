@@ -6,12 +6,12 @@ from typing import Any, Literal, get_args
 import torch
 
 from echoic.asr.device import named_device
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper import arithmetic
 from echoic.asr.whisper.adapter import Adapter, load_adapter, merge
 from echoic.asr.whisper.adapter_config import CONFIG_FILE
 from echoic.asr.whisper.box import box_adapters
 from echoic.asr.whisper.checkpoint import load_checkpoint
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.model import FRAMES_PER_SECOND, WhisperModel
 from echoic.asr.whisper.streaming.agreement import AgreementConfig, LocalAgreement
 from echoic.asr.whisper.streaming.alignatt import AlignAtt, AlignAttConfig

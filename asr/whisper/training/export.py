@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.adapter import (
     AdapterConfig,
     StreamingAdapterConfig,
     save_adapter,
 )
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.hub import find_folder
 from echoic.asr.whisper.training.lora import LoraSettings
 

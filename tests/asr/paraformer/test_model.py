@@ -11,10 +11,10 @@ from paraformer_oracle import Sizes
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.config import ParaformerConfig, PredictorConfig, preset
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.tokenizer import Tokenizer
-from echoic.asr.whisper.errors import CheckpointError
 
 FRAMES = (40, 1, 23, 7)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paraformer_files import tokens_of
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.tokenizer import SPECIAL, UNKNOWN, Tokenizer
-from echoic.asr.whisper.errors import CheckpointError
 
 ENGLISH = "and mister john dashwood had then leisure to consider"
 

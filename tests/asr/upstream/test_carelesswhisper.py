@@ -12,12 +12,12 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from echoic.asr.batch.errors import UsageError
+from echoic.asr.errors import CheckpointError
 from echoic.asr.upstream.carelesswhisper import ImportedAdapter, import_carelesswhisper
 from echoic.asr.upstream.carelesswhisper_layout import upstream_shapes
 from echoic.asr.whisper.adapter import load_adapter, merge
 from echoic.asr.whisper.checkpoint import load_checkpoint
 from echoic.asr.whisper.config import WhisperConfig
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.layout import expected_shapes
 from echoic.asr.whisper.model import WhisperModel
 from echoic.recipes.cli import build_app

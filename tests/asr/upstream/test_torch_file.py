@@ -16,8 +16,8 @@ from careless_files import foreign_module, foreign_object, write_file
 from torch import Tensor
 from torch._utils import _rebuild_tensor_v2
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.upstream.torch_file import Inert, attributes, read_torch_file
-from echoic.asr.whisper.errors import CheckpointError
 
 
 def saved(path: Path, value: Any, **settings: Any) -> Path:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper import box
 from echoic.asr.whisper.adapter_config import AdapterConfig, StreamingAdapterConfig
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.recipes.cli import build_app
 
 CONFIG = AdapterConfig(r=8, lora_alpha=8, target_modules=("q_proj",), base_model="small")

@@ -3,9 +3,9 @@ import json
 import pytest
 from whisper_factory import SMALL
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.box import BOX
 from echoic.asr.whisper.config import GenerationConfig, WhisperConfig
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.languages import LANGUAGES, language_code
 from echoic.asr.whisper.tokenizer import WhisperTokenizer
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.box import BOX
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.tokenizer import _BYTE_OF_CHARACTER, WhisperTokenizer
 
 TEXTS = (

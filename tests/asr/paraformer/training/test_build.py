@@ -7,10 +7,10 @@ import pytest
 import torch
 from paraformer_runs import MODEL, short_ones, task, write_vocabulary
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.config import FrontendConfig, preset
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.training.build import model_config, read_statistics
-from echoic.asr.whisper.errors import CheckpointError
 
 
 @pytest.fixture

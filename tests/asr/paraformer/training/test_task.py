@@ -19,6 +19,7 @@ from paraformer_runs import (
 )
 from torch import Tensor
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.metrics import character_error_rate
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.streaming.chunks import Chunks
@@ -28,7 +29,6 @@ from echoic.asr.paraformer.training.objective import Glancing, Mwer, step_losses
 from echoic.asr.paraformer.training.optimization import OptimizerConfig
 from echoic.asr.paraformer.training.plan import BatchConfig
 from echoic.asr.paraformer.training.task import ParaformerTask
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.audio.augment import SpecAugment
 from echoic.recipes.prepare.paraformer_box import main as make_box
 

@@ -13,9 +13,9 @@ from clicking_corpus import clicking_corpus, write_corpus
 from torch import Tensor, nn
 from whisper_factory import SMALL, random_state, write_folder
 
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.adapter import load_adapter, merge
 from echoic.asr.whisper.checkpoint import load_checkpoint
-from echoic.asr.whisper.errors import CheckpointError
 from echoic.asr.whisper.model import WhisperModel
 from echoic.asr.whisper.streaming.encoder import encode_blocks
 from echoic.asr.whisper.streaming.load import load_causal_model, load_recognizer

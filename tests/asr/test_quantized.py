@@ -7,16 +7,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from whisper_factory import random_state, write_folder
 
-from echoic.asr.whisper.box import box_models
-from echoic.asr.whisper.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from echoic.asr.whisper.layout import ENCODER_POSITIONS, expected_shapes
-from echoic.asr.whisper.quantized import (
+from echoic.asr.quantized import (
     dequantize,
     is_quantized,
     load_quantized,
     quantize,
     save_quantized,
 )
+from echoic.asr.whisper.box import box_models
+from echoic.asr.whisper.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from echoic.asr.whisper.layout import ENCODER_POSITIONS, expected_shapes
 
 
 @pytest.mark.parametrize("shape", [(5, 64), (7, 40), (3, 10, 3), (4, 1)])

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from echoic.asr.whisper.errors import CheckpointError
+from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.layout import ENCODER_POSITIONS, sinusoids
 
 FORMAT = "echoic-int8"

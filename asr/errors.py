@@ -1,4 +1,4 @@
-"""The error of everything that reads or writes Whisper models."""
+"""The error of everything that reads or writes models for recognition."""
 
 
 class CheckpointError(ValueError):
