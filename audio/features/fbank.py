@@ -153,7 +153,8 @@ def kaldi_filter_bank(config: FbankConfig) -> Tensor:
     low, high = (1127.0 * math.log1p(hz / 700.0) for hz in (config.fmin, fmax))
     step = (high - low) / (config.num_mels + 1)
     centres = low + step * torch.arange(1, config.num_mels + 1, dtype=torch.float64)
-    hz = torch.linspace(0, nyquist, config.n_fft // 2 + 1, dtype=torch.float64)
+    # Not linspace: once transformers has loaded a model, that ignores torch.device("meta").
+    hz = torch.arange(config.n_fft // 2 + 1, dtype=torch.float64) * (2 * nyquist / config.n_fft)
     mels = 1127.0 * torch.log1p(hz / 700.0)
     filters = (1.0 - (mels[:, None] - centres).abs() / step).clamp(min=0.0)
     filters[-1] = 0.0

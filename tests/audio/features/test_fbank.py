@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchaudio.compliance.kaldi as kaldi
 from torch import Tensor
+from torch.utils import _device
 
 from echoic.audio.features import Fbank, FbankConfig
 
@@ -92,3 +93,13 @@ def test_dither_is_seeded_and_cannot_stream() -> None:
 def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Fbank(FbankConfig(**settings))
+
+
+def test_lies_on_one_device_after_transformers_has_loaded_a_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It replaces linspace while torch notes which functions `torch.device` is to redirect."""
+    redirected = set(_device._device_constructors()) - {torch.linspace}
+    monkeypatch.setattr(_device, "_device_constructors", lambda: redirected)
+    with torch.device("meta"):
+        assert Fbank().filters.is_meta
