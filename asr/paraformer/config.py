@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from echoic.asr.errors import CheckpointError
+from echoic.asr.paraformer.streaming.chunks import Chunks
 
 PredictorKind = Literal["cif", "pif", "ctc"]
 PredictorConv = Literal["full", "depthwise"]
@@ -198,6 +199,8 @@ class ParaformerConfig:
         compat: compute as FunASR does, whose results depend on the padding of the batch: frames
             beyond an utterance's end are not blanked before the predictor.
         max_frames: stacked frames that an utterance may have; attention costs their square.
+        chunks: the cut for streams that the model was trained on; None if it was trained on whole
+            utterances alone.
     """
 
     vocab_size: int
@@ -209,6 +212,7 @@ class ParaformerConfig:
     end_token: bool = True
     compat: bool = False
     max_frames: int = 5000
+    chunks: Chunks | None = None
 
     def __post_init__(self) -> None:
         _positive(self, "max_frames")
@@ -257,7 +261,7 @@ class ParaformerConfig:
             )
         own = {k: v for k, v in values.items() if k not in ("model_type", "description")}
         for name, kind in _SECTIONS.items():
-            if name in own:
+            if own.get(name) is not None:
                 own[name] = _section(kind, own[name], f"{name} of config.json")
         return _section(cls, own, "config.json")
 
@@ -268,6 +272,7 @@ _SECTIONS: dict[str, type] = {
     "predictor": PredictorConfig,
     "decoder": DecoderConfig,
     "objective": ObjectiveConfig,
+    "chunks": Chunks,
 }
 
 
@@ -324,7 +329,9 @@ def _section(kind: type, values: Any, where: str) -> Any:
         raise CheckpointError(f"{where} has {unknown[0]!r}, expected only {', '.join(names)}")
     try:
         return kind(**values)
-    except TypeError as error:
+    except CheckpointError:
+        raise
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{where}: {error}") from error
 
 

@@ -1,5 +1,6 @@
 """The model that a recipe asks for, and what it starts from: statistics, or an earlier model."""
 
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.config import MODEL_TYPE, FrontendConfig, ParaformerConfig, preset
 from echoic.asr.paraformer.frontend import Frontend
 from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -135,6 +137,7 @@ def build(
     statistics: str | None,
     start: Paraformer | None,
     start_name: str | None,
+    chunks: Chunks | None = None,
 ) -> Paraformer:
     """Return the model to train.
 
@@ -144,6 +147,7 @@ def build(
         statistics: see `read_statistics`; None for those of `start`.
         start: an earlier model; None to begin with random weights.
         start_name: where it comes from.
+        chunks: the cut of its streams; None for what `settings` say.
 
     Raises:
         CheckpointError, ValueError: something is missing or does not fit.
@@ -160,7 +164,10 @@ def build(
         tokenizer = Tokenizer.from_folder(str(vocabulary))
     if settings is None and start is not None:
         settings = {k: v for k, v in start.config.to_dict().items() if k != "vocab_size"}
-    model = Paraformer(model_config(settings or {}, len(tokenizer)), tokenizer)
+    config = model_config(settings or {}, len(tokenizer))
+    if chunks is not None:
+        config = dataclasses.replace(config, chunks=chunks)
+    model = Paraformer(config, tokenizer)
     if start is not None:
         start_from(model, start, str(start_name))
     if statistics is not None:

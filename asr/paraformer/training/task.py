@@ -39,7 +39,8 @@ class ParaformerTask(lightning.LightningModule):
             `init_from`.
         cmvn: file made by `python -m echoic.recipes.prepare.cmvn`; None for that of `init_from`.
         optimizer: how it learns.
-        chunks: cuts for a model that also streams; None for whole utterances alone.
+        chunks: cuts for a model that also streams, its own cut first; None for whole utterances
+            alone.
         spec_augment: strips of the features that are hidden; None for none.
         glancing: a share of the sampler that changes with time; None for the model's own.
         consistency: weight of CR-CTC beside the CTC loss, such as 0.2: each utterance is seen twice
@@ -70,7 +71,8 @@ class ParaformerTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         start = None if init_from is None else any_model(init_from)
-        self.model = build(model, vocabulary, cmvn, start, init_from).train()
+        cut = None if chunks is None else chunks.cuts[0]
+        self.model = build(model, vocabulary, cmvn, start, init_from, cut).train()
         if consistency < 0 or (
             consistency and (spec_augment is None or not self.model.config.has_ctc)
         ):
