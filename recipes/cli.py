@@ -30,8 +30,10 @@ VERBS: dict[str, Verb] = {
     "models": Verb(
         "echoic.recipes.models", "List the models, adapters and codecs that come in the box."
     ),
+    "data": Verb("echoic.recipes.data.cli", "Check, count and convert manifests of training data."),
     "train": Verb("echoic.recipes.train", "Train a model by a recipe."),
     "import": Verb("echoic.recipes.imports", "Import what others published."),
+    "export": Verb("echoic.recipes.exports", "Export models for use elsewhere."),
     "demo": Verb("echoic.demo.cli", "Show live captions of the microphone in the browser."),
     "ext": Verb("echoic.cuda_ext.cli", "Build the compiled kernels."),
     "env": Verb("echoic.recipes.env", "Print versions, devices and what is missing."),

@@ -11,6 +11,7 @@ from echoic.asr.batch import manifest
 from echoic.asr.batch.errors import UsageError, describe, printable
 from echoic.asr.batch.naming import Found, Shard, name_all
 from echoic.asr.source import STDIN, Source
+from echoic.audio.data.manifest import MANIFEST_SUFFIXES, SURE_SUFFIXES
 
 
 class Problem(NamedTuple):
@@ -80,7 +81,7 @@ class Finder:
             self.problems.append(Problem(text, "no such file or folder; check the path"))
 
     def _file(self, path: str) -> Iterator[Found]:
-        if not path.lower().endswith(manifest.SUFFIXES):
+        if not path.lower().endswith(MANIFEST_SUFFIXES):
             yield Found(path, os.path.dirname(os.path.abspath(path)))
             return
         count = 0
@@ -101,7 +102,7 @@ class Finder:
         for match in matches:
             if os.path.isdir(match):
                 continue  # "**" matches every folder on the way; their files match by themselves
-            if self._is_sound(match) or match.lower().endswith(manifest.SUFFIXES[:2]):
+            if self._is_sound(match) or match.lower().endswith(SURE_SUFFIXES):
                 count += 1
                 yield from self._file(match)
         if not count:

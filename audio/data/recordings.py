@@ -21,14 +21,48 @@ log = logging.getLogger(__name__)
 
 _FULL_SCALE = 32768.0
 _THREADS = 4
+_SPARE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A file of sound; `duration` in seconds if it is known."""
+    """A file of sound, or a stretch of one.
+
+    Attributes:
+        path: of the file.
+        duration: seconds, if known. Without an offset it describes the file and cuts nothing off.
+        offset: seconds into the file at which the stretch begins, `duration` long or all the rest;
+            None for the whole file.
+    """
 
     path: Path
     duration: float | None = None
+    offset: float | None = None
+
+    def load(self, sample_rate: int, start: int = 0, samples: int | None = None) -> Tensor:
+        """Return mono sound (N,) float32.
+
+        Args:
+            sample_rate: to resample to, in Hz.
+            start: samples at that rate to leave out at the beginning.
+            samples: at most so many; None for all.
+
+        Raises:
+            AudioDecodeError, OSError: the file cannot be read, or ends before.
+        """
+        skipped = start / sample_rate
+        seconds = None
+        if self.offset is not None and self.duration is not None:
+            seconds = self.duration - skipped
+            if seconds <= 0:
+                return torch.zeros(0)
+        if samples is not None:
+            # A little more, since offsets in seconds and other rates are rounded.
+            wanted = (samples + _SPARE) / sample_rate
+            seconds = wanted if seconds is None else min(seconds, wanted)
+        offset = (self.offset or 0.0) + skipped
+        found = load(self.path, sample_rate=sample_rate, mono=True, offset=offset, duration=seconds)
+        return found.wav[0, :samples]
 
 
 def find_recordings(source: Source) -> list[Recording]:
@@ -57,15 +91,14 @@ def _in_folder(folder: Path, source: Source) -> Iterator[Recording]:
 
 def _in_manifest(source: Source) -> Iterator[Recording]:
     for row in rows_of(source):
-        duration = row.values.get("duration")
-        yield Recording(row.audio, None if duration is None else float(duration))
+        yield Recording(row.audio, row.duration, row.offset)
 
 
 R = TypeVar("R", bound=Recording)
 
 
 class SoundBank(Generic[R]):
-    """Recordings at one sample rate, mono, of which any stretch can be had.
+    """Recordings, or stretches of some, at one sample rate, mono, of which any part can be had.
 
     In memory they take two bytes a sample (16 bit): an hour at 16 kHz is 115 MB, decoded once at
     the start, so that a processor that trains does not decode; damaged files are left out with a
@@ -120,21 +153,12 @@ class SoundBank(Generic[R]):
         if self.pcm is not None:
             part = self.pcm[index][start : start + samples]
             return torch.from_numpy(part.astype(np.float32) / _FULL_SCALE)
-        rate = self.sample_rate
-        # A little more, since offsets in seconds and other rates are rounded.
-        found = load(
-            self.recordings[index].path,
-            sample_rate=rate,
-            mono=True,
-            offset=start / rate,
-            duration=(samples + 64) / rate,
-        )
-        return found.wav[0, :samples]
+        return self.recordings[index].load(self.sample_rate, start, samples)
 
     def _read(self, recording: Recording) -> np.ndarray | None:
         """Return the samples; None, and a warning, for a file that is damaged."""
         try:
-            wav = load(recording.path, sample_rate=self.sample_rate, mono=True).wav[0]
+            wav = recording.load(self.sample_rate)
         except AudioDecodeError as error:
             log.warning("left out of training: %s", error)
             return None
@@ -148,4 +172,6 @@ class SoundBank(Generic[R]):
             seconds = (
                 load(recording.path, mono=True).wav.shape[1] / info(recording.path).sample_rate
             )
+        if recording.duration is None:
+            seconds -= recording.offset or 0.0
         return max(1, int(seconds * self.sample_rate))

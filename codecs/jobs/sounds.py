@@ -5,13 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from echoic.audio.data.manifest import Source
+from echoic.audio.data.manifest import MANIFEST_SUFFIXES, Source
 from echoic.audio.data.recordings import find_recordings
 from echoic.audio.io import info
 from echoic.codecs.jobs.errors import UsageError
 from echoic.codecs.jobs.places import STDIO
-
-MANIFESTS = (".jsonl", ".ndjson", ".json")
 
 
 class Sound(NamedTuple):
@@ -61,7 +59,7 @@ def find_sounds(inputs: Iterable[str], *, manifests: bool = False) -> list[Sound
 
 
 def _expand(text: str, manifests: bool) -> list[Sound]:
-    is_list = os.path.isdir(text) or (manifests and text.lower().endswith(MANIFESTS))
+    is_list = os.path.isdir(text) or (manifests and text.lower().endswith(MANIFEST_SUFFIXES))
     if not is_list:
         return [Sound(text, "" if text == STDIO else os.path.dirname(os.path.abspath(text)))]
     try:
@@ -70,6 +68,11 @@ def _expand(text: str, manifests: bool) -> list[Sound]:
         raise UsageError(f"{text}: cannot be read ({e.strerror or e}); check the path") from e
     except ValueError as e:
         raise UsageError(str(e)) from e
+    if cut := next((r for r in recordings if r.offset is not None), None):
+        raise UsageError(
+            f"{text}: has stretches of recordings, such as {cut.path} from {cut.offset} s on, and "
+            "only whole ones can be coded; cut them out first"
+        )
     return [Sound(str(recording.path), os.path.abspath(text)) for recording in recordings]
 
 

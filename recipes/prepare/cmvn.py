@@ -18,12 +18,11 @@ from echoic.asr.paraformer.config import FrontendConfig
 from echoic.asr.paraformer.frontend import Frontend
 from echoic.asr.paraformer.training.build import Statistics, write_statistics
 from echoic.audio.data.manifest import Source
-from echoic.audio.data.recordings import find_recordings
+from echoic.audio.data.recordings import Recording, find_recordings
 from echoic.audio.errors import AudioDecodeError
-from echoic.audio.io import load
 
 
-def measure(paths: Sequence[Path], config: FrontendConfig) -> Statistics:
+def measure(recordings: Sequence[Recording], config: FrontendConfig) -> Statistics:
     """Return the statistics of the stacked features of some recordings.
 
     Raises:
@@ -34,9 +33,9 @@ def measure(paths: Sequence[Path], config: FrontendConfig) -> Statistics:
     count = 0
     total = torch.zeros(config.num_features, dtype=torch.float64)
     squares = torch.zeros_like(total)
-    for path in tqdm(paths, unit="recording", disable=not sys.stderr.isatty()):
+    for recording in tqdm(recordings, unit="recording", disable=not sys.stderr.isatty()):
         try:
-            wav = load(path, sample_rate=config.sample_rate, mono=True).wav
+            wav = recording.load(config.sample_rate)[None]
         except AudioDecodeError as error:
             print(f"cmvn: left out: {error}", file=sys.stderr)
             continue
@@ -45,7 +44,7 @@ def measure(paths: Sequence[Path], config: FrontendConfig) -> Statistics:
         total += features.sum(0)
         squares += features.square().sum(0)
     if count < 2:
-        raise ValueError(f"{len(paths)} recordings have {count} frames in all, expected more")
+        raise ValueError(f"{len(recordings)} recordings have {count} frames in all, expected more")
     mean = total / count
     return Statistics(mean, (squares / count - mean.square()).clamp(min=0).sqrt())
 
@@ -59,16 +58,17 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         sources = [Source.parse(text) for text in given.manifests]
-        paths = [recording.path for source in sources for recording in find_recordings(source)]
-        drawn = torch.randperm(len(paths), generator=torch.Generator().manual_seed(0))
+        recordings = [found for source in sources for found in find_recordings(source)]
+        drawn = torch.randperm(len(recordings), generator=torch.Generator().manual_seed(0))
         config = FrontendConfig()
-        found = measure([paths[i] for i in drawn[: given.recordings].tolist()], config)
+        drawn = drawn[: given.recordings].tolist()
+        found = measure([recordings[i] for i in drawn], config)
         given.out.parent.mkdir(parents=True, exist_ok=True)
         write_statistics(given.out, found, config)
     except (OSError, ValueError) as error:
         print(f"cmvn: {error}", file=sys.stderr)
         return 1
-    print(f"{given.out}: {config.num_features} features of {len(paths[: given.recordings])} files")
+    print(f"{given.out}: {config.num_features} features of {len(drawn)} files")
     return 0
 
 

@@ -18,9 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from echoic.audio.data.manifest import Source
-from echoic.audio.data.recordings import find_recordings
+from echoic.audio.data.recordings import Recording, find_recordings
 from echoic.audio.errors import AudioDecodeError
-from echoic.audio.io import load
 from echoic.codecs.codec import Codec
 from echoic.codecs.errors import CodecError
 from echoic.codecs.quantize.extend import extend_quantizer
@@ -29,12 +28,12 @@ from echoic.codecs.registry import load_codec
 from echoic.recipes.prepare.codec_box import DTYPES, with_quantizer
 
 
-def extend(codec: Codec, paths: Sequence[Path], num_layers: int, vectors: int) -> Codec:
+def extend(codec: Codec, recordings: Sequence[Recording], num_layers: int, vectors: int) -> Codec:
     """Return a codec with more residual layers.
 
     Args:
         codec: with our own quantizer.
-        paths: recordings, read until there are enough latents.
+        recordings: read until there are enough latents.
         num_layers: of the result.
         vectors: latents to take.
 
@@ -43,12 +42,12 @@ def extend(codec: Codec, paths: Sequence[Path], num_layers: int, vectors: int) -
     """
     if not isinstance(codec.quantizer, Quantizer):
         raise ValueError(f"{codec.kind} has a quantizer of its own kind, which stays as it is")
-    latents = latents_of(codec, paths, vectors)
+    latents = latents_of(codec, recordings, vectors)
     return with_quantizer(codec, extend_quantizer(codec.quantizer, latents, num_layers))
 
 
 @torch.no_grad()
-def latents_of(codec: Codec, paths: Sequence[Path], vectors: int) -> Tensor:
+def latents_of(codec: Codec, recordings: Sequence[Recording], vectors: int) -> Tensor:
     """Return at least so many latents (N, D) of recordings, or those of all.
 
     Raises:
@@ -56,9 +55,9 @@ def latents_of(codec: Codec, paths: Sequence[Path], vectors: int) -> Tensor:
     """
     found: list[Tensor] = []
     with tqdm(total=vectors, unit="latent", disable=not sys.stderr.isatty()) as bar:
-        for path in paths:
+        for recording in recordings:
             try:
-                wav = load(path, sample_rate=codec.sample_rate, mono=True).wav
+                wav = recording.load(codec.sample_rate)[None]
             except AudioDecodeError as error:
                 print(f"codec_books: left out: {error}", file=sys.stderr)
                 continue
@@ -69,7 +68,7 @@ def latents_of(codec: Codec, paths: Sequence[Path], vectors: int) -> Tensor:
             if sum(map(len, found)) >= vectors:
                 break
     if not found:
-        raise ValueError(f"{len(paths)} recordings without a whole frame of sound")
+        raise ValueError(f"{len(recordings)} recordings without a whole frame of sound")
     return torch.cat(found)
 
 
@@ -89,9 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         codec = load_codec(given.codec)
         sources = [Source.parse(text) for text in given.manifests]
-        paths = [r.path for source in sources for r in find_recordings(source)]
-        random.Random(0).shuffle(paths)
-        longer = extend(codec, paths, given.layers, given.vectors)
+        recordings = [r for source in sources for r in find_recordings(source)]
+        random.Random(0).shuffle(recordings)
+        longer = extend(codec, recordings, given.layers, given.vectors)
         longer.save_pretrained(
             given.folder, dtype=DTYPES[given.dtype], description=given.description
         )

@@ -58,7 +58,8 @@ SAID: list[tuple[list[Any], int, str]] = [
     (["info", SHORT], 1, "is not an .echo file; "),
     (["eval", "folder", "-m", "tiny"], 2, "folder has no recordings"),
     (["eval", "no.jsonl", "-m", "tiny"], 2, "no.jsonl: cannot be read"),
-    (["eval", "bad.jsonl", "-m", "tiny"], 2, "bad.jsonl, line 1: expected a JSON object"),
+    (["eval", "bad.jsonl", "-m", "tiny"], 2, "bad.jsonl, line 1: a list, not an object"),
+    (["eval", "cut.jsonl", "-m", "tiny"], 2, "cut.jsonl: has stretches of recordings, such as"),
     (["eval", "-", "-m", "tiny"], 2, "standard input cannot be evaluated"),
     (["eval", SHORT, "-m", "tiny", "--n-q", "9"], 2, "n_q is 9, expected 1 to 3"),
     (["eval", SHORT, "-m", "tiny", "--json", "no/o.json"], 2, "no folder no; create it first"),
@@ -82,6 +83,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (room / "folder").mkdir()
     (room / "text.txt").write_text("no sound")
     (room / "bad.jsonl").write_text("[1]\n")
+    (room / "cut.jsonl").write_text('{"audio": "a.wav", "offset": 1.5, "duration": 2}\n')
     (room / "empty.wav").touch()
     sf.write(room / "a.wav", np.zeros(8), 16000)
     sf.write(room / "none.wav", np.zeros(0), 16000)

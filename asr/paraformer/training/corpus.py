@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from echoic.asr.paraformer.config import FrontendConfig
+from echoic.asr.paraformer.labels import Style, label_text
 from echoic.asr.paraformer.tokenizer import Tokenizer
-from echoic.asr.paraformer.training.labels import Style, label_text
 from echoic.audio.data.manifest import Source, rows_of
 from echoic.audio.data.recordings import Recording, SoundBank
 
@@ -69,16 +69,8 @@ def read_utterances(source: Source, style: Style) -> list[Utterance]:
         if not label:
             passed += 1
             continue
-        seconds = row.values.get("duration")
         speaker = str(row.values.get("speaker", ""))
-        found.append(
-            Utterance(
-                row.audio,
-                None if seconds is None else float(seconds),
-                text=label,
-                speaker=speaker,
-            )
-        )
+        found.append(Utterance(row.audio, row.duration, row.offset, text=label, speaker=speaker))
     if not found:
         of = "".join(f" of {name} {value!r}" for name, value in source.conditions.items())
         raise ValueError(
@@ -167,7 +159,9 @@ class Corpus:
 
     def key(self, index: int) -> str:
         """Return a name of an utterance that does not depend on where the corpus lies."""
-        return self.bank.recordings[self.kept[index]].path.name
+        recording = self.bank.recordings[self.kept[index]]
+        stretch = "" if recording.offset is None else f"@{recording.offset}"
+        return f"{recording.path.name}{stretch}"
 
     def _tell(self, given: int, written: int) -> None:
         hours = sum(self.durations) / 3600

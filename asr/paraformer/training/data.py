@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from echoic.asr.paraformer.training.corpus import Corpus
-from echoic.asr.paraformer.training.plan import Item
 from echoic.audio.augment import Augment
+from echoic.audio.data.passes import Item
 from echoic.audio.errors import AudioDecodeError
 
 log = logging.getLogger(__name__)

@@ -3,22 +3,25 @@
 from dataclasses import replace
 
 import lightning
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from echoic.asr.paraformer.config import FrontendConfig
+from echoic.asr.paraformer.labels import Style
 from echoic.asr.paraformer.tokenizer import Tokenizer
 from echoic.asr.paraformer.training.corpus import Corpus, Limits, missing_of, read_utterances
 from echoic.asr.paraformer.training.data import Batch, BatchMaker
 from echoic.asr.paraformer.training.effects import Effects
-from echoic.asr.paraformer.training.labels import Style
 from echoic.asr.paraformer.training.plan import BatchConfig, Passes, in_order
+from echoic.audio.data.bucket_plan import BucketConfig, BucketPlan
 from echoic.audio.data.manifest import Source
 from echoic.audio.data.numbered import NumberedBatches
+from echoic.audio.data.passes import Plan
 
 
 class ParaformerData(lightning.LightningDataModule):
-    """Whole utterances in batches of like durations, without end.
+    """Whole utterances in batches of like durations, or out of buckets, without end.
 
     Batch n is a function of the seed and n: a run that goes on from a checkpoint gets the batches
     that it would have had.
@@ -36,6 +39,9 @@ class ParaformerData(lightning.LightningDataModule):
         cache: keep all recordings in memory (115 MB an hour).
         num_workers: processes that make batches.
         seed: of everything that is drawn.
+        buckets: of duration and length of labels, for batches with less padding of the labels, and
+            of equal cost in all processes; `batches` says their size, unless saved buckets have
+            sizes of their own. None for batches of like durations.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class ParaformerData(lightning.LightningDataModule):
         cache: bool = False,
         num_workers: int = 0,
         seed: int = 0,
+        buckets: BucketConfig | None = None,
     ) -> None:
         super().__init__()
         if not train:
@@ -65,6 +72,7 @@ class ParaformerData(lightning.LightningDataModule):
         self.cache = cache
         self.num_workers = num_workers
         self.seed = seed
+        self.buckets = buckets
         self.tokenizer = Tokenizer.from_folder(vocabulary)
         self._corpora: dict[Source, Corpus] = {}
 
@@ -88,10 +96,9 @@ class ParaformerData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return batches without end, from where a resumed run stopped."""
         corpora = [self._corpus(source) for source in self.train]
-        durations = [corpus.durations for corpus in corpora]
-        plan = Passes(durations, [source.share for source in self.train], self.batches, self.seed)
-        maker = BatchMaker(corpora, plan, self.augment, self.seed)
         trainer = self.trainer
+        plan = self._plan(corpora, 1 if trainer is None else trainer.world_size)
+        maker = BatchMaker(corpora, plan, self.augment, self.seed)
         if trainer is None:
             return self._loader(NumberedBatches(maker))
         start = trainer.global_step * trainer.accumulate_grad_batches
@@ -108,6 +115,23 @@ class ParaformerData(lightning.LightningDataModule):
         processes, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
         own = len(range(rank, len(batches), processes))
         return self._loader(NumberedBatches(maker, 0, processes, rank, stop=own))
+
+    def _plan(self, corpora: list[Corpus], processes: int) -> Plan:
+        durations = [corpus.durations for corpus in corpora]
+        shares = [source.share for source in self.train]
+        if self.buckets is None:
+            return Passes(durations, shares, self.batches, self.seed)
+        tokens = [[len(ids) for ids in corpus.labels] for corpus in corpora]
+        buckets = self.buckets.find(
+            np.concatenate(durations),
+            np.concatenate(tokens),
+            self.batches.seconds,
+            self.batches.utterances,
+        )
+        return BucketPlan(
+            durations, tokens, shares, buckets, processes, self.seed,
+            self.buckets.jitter, self.buckets.strict,
+        )  # fmt: skip
 
     def _corpus(self, source: Source) -> Corpus:
         key = replace(source, share=1.0)

@@ -3,19 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from echoic.audio.augment import generator_for
+from echoic.audio.data.passes import Cut, IntArray, Item, Plan
 
-
-class Item(NamedTuple):
-    """An utterance: number of its corpus, and its number in there."""
-
-    corpus: int
-    utterance: int
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +37,7 @@ class BatchConfig:
             )
 
 
-def cut(items: Sequence[Item], seconds: Sequence[float], config: BatchConfig) -> list[list[Item]]:
+def cut(items: Sequence[T], seconds: Sequence[float], config: BatchConfig) -> list[list[T]]:
     """Cut a row of utterances into batches that keep to the limits.
 
     Args:
@@ -50,7 +45,7 @@ def cut(items: Sequence[Item], seconds: Sequence[float], config: BatchConfig) ->
         seconds: of each.
         config: the limits.
     """
-    batches: list[list[Item]] = []
+    batches: list[list[T]] = []
     longest = math.inf
     for item, duration in zip(items, seconds, strict=True):
         longest = max(longest, duration)
@@ -62,11 +57,8 @@ def cut(items: Sequence[Item], seconds: Sequence[float], config: BatchConfig) ->
     return batches
 
 
-class Passes:
-    """Batches without end, each number always the same.
-
-    A pass has every utterance of the corpus whose share asks most of it, and as many of the others
-    as their shares ask; these are gone through in later passes before any comes again.
+class Passes(Plan):
+    """Batches without end of utterances of like durations, each number always the same.
 
     Args:
         durations: seconds of every utterance of every corpus.
@@ -82,57 +74,25 @@ class Passes:
         config: BatchConfig,
         seed: int = 0,
     ) -> None:
-        self.durations = durations
+        super().__init__(
+            [np.arange(len(own)) for own in durations],
+            [sum(own) for own in durations],
+            shares,
+            seed,
+        )
         self.config = config
-        self.seed = seed
-        rates = [share / sum(own) for share, own in zip(shares, durations, strict=True)]
-        self._counts = [
-            max(1, round(rate / max(rates) * len(own)))
-            for rate, own in zip(rates, durations, strict=True)
-        ]
-        self._starts = [0]
-        self._newest: tuple[int, list[list[Item]]] = (-1, [])
+        self._seconds = torch.tensor([seconds for own in durations for seconds in own])
 
-    def __call__(self, number: int) -> list[Item]:
-        """Return the utterances of a batch."""
-        while self._starts[-1] <= number:
-            last = len(self._starts) - 1
-            self._starts.append(self._starts[-1] + len(self.batches(last)))
-        at = len(self._starts) - 2
-        while self._starts[at] > number:
-            at -= 1
-        return self.batches(at)[number - self._starts[at]]
-
-    def batches(self, number: int) -> list[list[Item]]:
-        """Return the batches of a pass, in their order."""
-        if self._newest[0] != number:
-            self._newest = (number, self._make(number))
-        return self._newest[1]
-
-    def _make(self, number: int) -> list[list[Item]]:
-        items = [
-            Item(corpus, utterance)
-            for corpus, count in enumerate(self._counts)
-            for utterance in self._picked(corpus, number * count, count)
-        ]
-        generator = generator_for(f"{self.seed}/{number}", "batches")
-        seconds = torch.tensor([self.durations[i.corpus][i.utterance] for i in items])
-        drawn = 2 * torch.rand(len(items), generator=generator) - 1
-        order = (seconds * (1 + self.config.jitter * drawn)).argsort().tolist()
-        batches = cut([items[i] for i in order], seconds[order].tolist(), self.config)
-        return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
-
-    def _picked(self, corpus: int, first: int, count: int) -> list[int]:
-        """Return `count` utterances of an endless row of shuffled rounds through the corpus."""
-        size = len(self.durations[corpus])
-        rounds = range(first // size, (first + count - 1) // size + 1)
-        row = torch.cat([self._round(corpus, number) for number in rounds])
-        begin = first - rounds[0] * size
-        return row[begin : begin + count].tolist()
-
-    def _round(self, corpus: int, number: int) -> Tensor:
-        generator = generator_for(f"{self.seed}/{corpus}/{number}", "round")
-        return torch.randperm(len(self.durations[corpus]), generator=generator)
+    def _cut(self, rows: IntArray, generator: torch.Generator) -> Cut:
+        seconds = self._seconds[torch.from_numpy(rows)]
+        drawn = 2 * torch.rand(len(rows), generator=generator) - 1
+        order = (seconds * (1 + self.config.jitter * drawn)).argsort()
+        rows = rows[order.numpy()]
+        batches = cut(rows.tolist(), seconds[order].tolist(), self.config)
+        sizes = np.array([len(batch) for batch in batches])
+        starts = np.cumsum(sizes) - sizes
+        turns = torch.randperm(len(batches), generator=generator).numpy()
+        return Cut(rows, starts[turns], sizes[turns])
 
 
 def in_order(durations: Sequence[Sequence[float]], config: BatchConfig) -> list[list[Item]]:

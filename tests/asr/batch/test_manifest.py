@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,15 @@ def test_blank_lines_and_a_byte_order_mark_do_no_harm():
 def test_errors_name_the_line(line: str, message: str):
     with pytest.raises(UsageError, match=f"^m.jsonl, line 2: .*{message}"):
         sources('{"audio": "ok.wav"}', line)
+
+
+def test_gzip_may_have_compressed_it():
+    Path("m.jsonl.gz").write_bytes(gzip.compress(b'{"audio": "a.wav"}\n'))
+    found = Finder({".wav"}).find(("m.jsonl.gz", "*.gz"))
+    assert [source.path for source in found.sources] == ["a.wav"]
+    Path("m.jsonl.gz").write_bytes(gzip.compress(b'{"audio": "a.wav"}\n')[:-9])
+    (problem,) = Finder({".wav"}).find(("m.jsonl.gz",)).problems
+    assert "damaged as a gzip file" in problem.message
 
 
 def test_bytes_that_are_not_utf8_are_named_with_their_line():

@@ -45,7 +45,7 @@ def test_what_is_wrong_with_a_source_is_said(manifest: Path, tmp_path: Path) -> 
         find_recordings(Source(str(tmp_path), split="dev"))
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"audio": "a.wav"}\n{"path": "b.wav"}\n')
-    with pytest.raises(ValueError, match=r"bad.jsonl, line 2: expected .* `audio`"):
+    with pytest.raises(ValueError, match=r"bad.jsonl, line 2: no 'audio' .*name the recording"):
         find_recordings(Source(str(bad)))
     bad.write_text('{"audio": "a.wav"}\n')
     with pytest.raises(ValueError, match=r"1 recordings of .* are not there, the first is"):

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from paraformer_runs import data, short_ones, write_manifest, write_vocabulary, written
 from torch.utils.data import DataLoader
 
 from echoic.asr.paraformer.tokenizer import Tokenizer
 from echoic.asr.paraformer.training.corpus import Limits, Utterance, read_utterances
 from echoic.asr.paraformer.training.data import Batch
+from echoic.asr.paraformer.training.datamodule import ParaformerData
 from echoic.asr.paraformer.training.plan import BatchConfig
+from echoic.audio.data.bucket_plan import BucketConfig
+from echoic.audio.data.buckets import Buckets
 from echoic.audio.data.manifest import Source
 
 
@@ -116,7 +120,7 @@ def test_damaged_recordings_are_left_out(
         ([{"audio": "a.wav"}], "line 1: expected what is said in `text`"),
         ([{"audio": "a.wav", "text": 3}], "line 1: expected what is said in `text`"),
         ([{"audio": "a.wav", "text": "..."}], "1 texts have no words"),
-        ([{"text": "hello"}], "line 1: expected a JSON object with a path in `audio`"),
+        ([{"text": "hello"}], "line 1: no 'audio' .* name the recording's path"),
         ([{"audio": "a.wav", "text": "hello"}], "1 recordings of .* are not there, the first is"),
         ([{"audio": "MANIFEST", "text": "\u4f60\u597d"}], "none of the 1 texts of .* can be"),
         ([{"audio": "MANIFEST", "text": "TEXT", "duration": 99}], "lasts 0.2 to 20.0 s"),
@@ -165,3 +169,50 @@ def test_texts_that_cannot_be_aligned_or_written_are_counted(
 
 def test_an_utterance_is_a_recording() -> None:
     assert Utterance(Path("a.wav"), 1.0, text="a").path == Path("a.wav")
+
+
+def test_batches_out_of_buckets(manifest: Path, vocabulary: Path, tmp_path: Path) -> None:
+    changes = {"buckets": BucketConfig(2, 2), "validation": None, "augment": None}
+    source = data(manifest, vocabulary, **changes)
+    batches = iter(loader_of(source.train_dataloader()))
+    row = [next(batches) for _ in range(6)]
+    # Decoded, digits stand without blanks.
+    said = sorted(written(u).replace(" ", "") for u in short_ones())
+    met: list[str] = []
+    while len(met) < len(said):
+        batch = row.pop(0)
+        assert batch.wav.shape[0] == 1 or batch.wav.numel() <= 5.0 * 16_000
+        met += [text.replace(" ", "") for text in batch.texts]
+    assert sorted(met) == said, "a pass has every utterance once"
+    saved = Buckets(((20.0, 200),), (4,))
+    saved.save(tmp_path / "saved.json")
+    by_file = BucketConfig(saved=str(tmp_path / "saved.json"))
+    source = data(manifest, vocabulary, **(changes | {"buckets": by_file}))
+    batches = iter(loader_of(source.train_dataloader()))
+    assert sorted(len(next(batches).texts) for _ in range(2)) == [2, 4]
+
+
+@pytest.mark.filterwarnings("ignore:.*instantiate_classes:DeprecationWarning")
+def test_buckets_in_a_recipe(manifest: Path, vocabulary: Path) -> None:
+    parser = ArgumentParser()
+    parser.add_class_arguments(ParaformerData, "data")
+    words = [f"--data.vocabulary={vocabulary}", f'--data.train=[{{"path": "{manifest}"}}]']
+
+    def parsed(*more: str) -> ParaformerData:
+        return parser.instantiate_classes(parser.parse_args([*words, *more]))["data"]
+
+    assert parsed().buckets is None
+    assert parsed("--data.buckets.duration=7").buckets == BucketConfig(7)
+    named = parsed('--data.buckets={"saved": "sizes.json"}')
+    assert named.buckets == BucketConfig(saved="sizes.json")
+    inline = parsed(
+        '--data.buckets={"saved": {"edges": [[2.5, 9], [4, 7]], "batch_sizes": [4, 2]}}'
+    )
+    assert inline.buckets == BucketConfig(saved=Buckets(((2.5, 9), (4.0, 7)), (4, 2)))
+
+
+def test_stretches_of_one_recording_are_utterances(tmp_path: Path) -> None:
+    rows = [{"audio": "a.wav", "text": "yes", "offset": i, "duration": 0.5} for i in (0, 3)]
+    found = read_utterances(Source(str(lines(tmp_path / "rows.jsonl", *rows))), "words")
+    assert [(u.offset, u.duration) for u in found] == [(0.0, 0.5), (3.0, 0.5)]
+    assert len(set(found)) == 2

@@ -1,0 +1,1 @@
+"""The commands over training data: each in a module of its own, with `add(group)`."""

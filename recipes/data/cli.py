@@ -1,0 +1,25 @@
+"""The verb `data`: manifests looked over, counted and rewritten before a run reads them.
+
+A command is a module beside this one with a function `add(group)`; what it needs of torch, numpy
+and the readers of sound is imported when it runs.
+"""
+
+import typer
+
+from echoic.recipes.data import check, convert, stats
+
+data = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb `data` to the command line."""
+    app.add_typer(data, name="data")
+
+
+@data.callback()
+def data_() -> None:
+    """Check, count and convert manifests of training data."""
+
+
+for command in (check, convert, stats):
+    command.add(data)
