@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import sentencepiece
+
 from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.tokenizer import SPECIAL, UNKNOWN, Tokenizer
 from echoic.asr.paraformer.training.corpus import read_utterances
@@ -30,15 +32,8 @@ def pieces_of(texts: Sequence[str], size: int) -> Tokenizer:
         size: tokens in all, the four special ones included.
 
     Raises:
-        ImportError: sentencepiece is not installed.
         ValueError: the texts do not have so many pieces, or more characters.
     """
-    try:
-        import sentencepiece
-    except ImportError as e:
-        raise ImportError(
-            "pieces of words need the package sentencepiece: pip install 'echoic[train]'"
-        ) from e
     made = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(  # pyright: ignore[reportAttributeAccessIssue]
@@ -87,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
             tokenizer = Tokenizer.of_characters(texts)
         given.folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(given.folder)
-    except (ImportError, CheckpointError, OSError, ValueError) as error:
+    except (CheckpointError, OSError, ValueError) as error:
         print(f"vocabulary: {error}", file=sys.stderr)
         return 1
     tokens = sum(len(tokenizer.encode(text)) for text in texts) / len(texts)

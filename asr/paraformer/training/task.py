@@ -5,7 +5,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.streaming.decoder import check_decoder
@@ -16,6 +16,7 @@ from echoic.asr.paraformer.training.chunked import ChunkedBatches
 from echoic.asr.paraformer.training.data import Batch
 from echoic.asr.paraformer.training.datamodule import ParaformerData
 from echoic.asr.paraformer.training.export import MODEL_KEY, any_model, describe
+from echoic.asr.paraformer.training.imitation import Imitation, Imitator
 from echoic.asr.paraformer.training.objective import Glancing, Mwer, StepLosses, step_losses
 from echoic.asr.paraformer.training.optimization import (
     AveragedModel,
@@ -23,6 +24,7 @@ from echoic.asr.paraformer.training.optimization import (
     clip,
     make_optimizer,
 )
+from echoic.asr.whisper.model import WhisperModel
 from echoic.audio.augment import SpecAugment, generator_for
 
 
@@ -46,6 +48,8 @@ class ParaformerTask(lightning.LightningModule):
         consistency: weight of CR-CTC beside the CTC loss, such as 0.2: each utterance is seen twice
             under different strips, so a batch costs twice as much. 0 for one view.
         mwer: expected errors, for a stage that goes on from a trained model; None for none.
+        imitation: a teacher of the encoder, for the first steps of a model that starts from
+            nothing; None for none.
         ema_decay: of the average that is validated and exported; 0 for none.
         init_from: checkpoint of an earlier run, folder or name of a model to start from.
         seed: of everything that is drawn in a step.
@@ -65,6 +69,7 @@ class ParaformerTask(lightning.LightningModule):
         glancing: Glancing | None = None,
         consistency: float = 0.0,
         mwer: Mwer | None = None,
+        imitation: Imitation | None = None,
         ema_decay: float = 0.999,
         init_from: str | None = None,
         seed: int = 0,
@@ -92,6 +97,8 @@ class ParaformerTask(lightning.LightningModule):
         self.glancing = glancing
         self.consistency = consistency
         self.mwer = mwer
+        self.imitation = imitation
+        self.imitator = None if imitation is None else self._imitator(imitation)
         self.seed = seed
         self.answers = Answers()
 
@@ -125,7 +132,7 @@ class ParaformerTask(lightning.LightningModule):
             generator=generator,
         )
         self._log("train", losses, batch)
-        return losses.total
+        return losses.total + self._imitate(done.hidden, lengths, batch)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Let the average follow each step, before any checkpoint of it is written."""
@@ -169,7 +176,8 @@ class ParaformerTask(lightning.LightningModule):
                 "take, or total_steps in the optimizer"
             )
         self._check_data()
-        optimizer = make_optimizer(self.model, config)
+        learners = [m for m in (self.model, self.imitator) if m is not None]
+        optimizer = make_optimizer(nn.ModuleList(learners), config)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: config.share(step, total)
         )
@@ -199,6 +207,22 @@ class ParaformerTask(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which model it is, so that it can be built without the recipe."""
         checkpoint[MODEL_KEY] = describe(self.model)
+
+    def _imitator(self, imitation: Imitation) -> Imitator:
+        teacher = WhisperModel.from_pretrained(imitation.teacher)
+        config = self.model.config
+        return Imitator(teacher, config.encoder.dim, config.frontend, cache=imitation.cache)
+
+    def _imitate(self, hidden: Tensor, lengths: Tensor, batch: Batch) -> Tensor | float:
+        """Return the weighed distance from the teacher; 0 where there is none, or none any more."""
+        weight = 0.0 if self.imitation is None else self.imitation.at(self.global_step)
+        if not weight or self.imitator is None:
+            return 0.0
+        targets = self.imitator.targets(batch.wav, batch.samples, hidden.shape[1])
+        views = len(hidden) // len(targets)
+        loss = self.imitator(hidden, lengths, targets.repeat(views, 1, 1))
+        self.log("train/imitation", loss, batch_size=len(batch.wav))
+        return weight * loss
 
     def _sampling(self) -> float | None:
         """Return the share of the sampler at this step, None for the model's own."""

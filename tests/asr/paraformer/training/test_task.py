@@ -25,6 +25,7 @@ from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.training.chunked import ChunkedBatches
 from echoic.asr.paraformer.training.export import model_of_runs
+from echoic.asr.paraformer.training.imitation import Imitation
 from echoic.asr.paraformer.training.objective import Glancing, Mwer, step_losses
 from echoic.asr.paraformer.training.optimization import OptimizerConfig
 from echoic.asr.paraformer.training.plan import BatchConfig
@@ -98,6 +99,20 @@ def test_the_parts_add_up(manifest: Path, vocabulary: Path) -> None:
     parts = {"tokens": 0.7, "ctc": 0.3, "quantity": 1.0, "consistency": 0.15, "mwer": 2.0}
     expected = sum(weight * step[f"train/{name}"] for name, weight in parts.items())
     assert step["train/total"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_teacher_is_imitated_until_its_weight_is_gone(manifest: Path, vocabulary: Path) -> None:
+    plain = fit(task(vocabulary), manifest, vocabulary, 4)
+    module = task(vocabulary, imitation=Imitation(3, 5.0))
+    assert module.imitator is not None
+    before = module.imitator.projection.weight.clone()
+    steps = fit(module, manifest, vocabulary, 4)
+    far = [step["train/imitation"] for step in steps]
+    assert len(set(far)) == 3, "the fourth is what the logger still shows of the third"
+    assert far[2] == far[3]
+    assert steps[0]["train/total"] == plain[0]["train/total"], "told apart from the others"
+    assert steps[1]["train/total"] != plain[1]["train/total"]
+    assert not torch.equal(module.imitator.projection.weight, before)
 
 
 def test_all_parts_are_divided_alike(manifest: Path, vocabulary: Path) -> None:

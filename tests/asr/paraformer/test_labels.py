@@ -2,7 +2,7 @@
 
 import pytest
 
-from echoic.asr.paraformer.training.labels import label_text
+from echoic.asr.paraformer.labels import label_text
 
 
 @pytest.mark.parametrize(
