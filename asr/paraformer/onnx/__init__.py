@@ -1,0 +1,1 @@
+"""Paraformer as ONNX: the export, and a runner on onnxruntime."""
