@@ -104,7 +104,9 @@ def transcribe(
     prompt: Annotated[
         str | None, option("Text in the style or with the names to expect.", DECODING)
     ] = None,
-    hotwords: Annotated[str | None, option("Words to expect.", DECODING)] = None,
+    hotwords: Annotated[
+        str | None, option("Words to expect, with commas between.", DECODING)
+    ] = None,
     word_timestamps: Annotated[
         bool | None, option("Time each word; subtitle options need it.", DECODING)
     ] = None,
@@ -118,7 +120,7 @@ def transcribe(
         bool, option("Hear recordings as `echoic stream` does, block by block.", STREAMING)
     ] = False,
     policy: Annotated[
-        Policy | None, option("causal (for trained models), agreement or alignatt.", STREAMING)
+        Policy | None, option("Of Whisper: causal (if trained), agreement, alignatt.", STREAMING)
     ] = None,
     chunk_ms: Annotated[float | None, option("Sound heard at once.", STREAMING)] = None,
     device: Annotated[str, option("auto, cpu, cuda or cuda:1.", RUNNING)] = "auto",
@@ -160,7 +162,11 @@ def transcribe(
         stream = _stream(streaming, policy, chunk_ms)
         running: dict[str, Any] = {"device": device, "dtype": dtype.value, "threads": threads}
         if stream:
-            stream |= {"language": language, "beam_size": beam_size}
+            stream |= {
+                "language": language,
+                "beam_size": beam_size,
+                "hotwords": decoding["hotwords"],
+            }
         recogniser = _model(
             decoding,
             {"model": model, "dtype": dtype.value, **stream},
@@ -214,8 +220,8 @@ def _word_timestamps(asked: bool | None, layout: Layout) -> bool:
 def _model(
     decoding: dict[str, Any], shapes: dict[str, Any], load: Callable[[], "BatchTranscriber[Any]"]
 ) -> Model[Any]:
+    from echoic.asr.languages import language_code
     from echoic.asr.options import TranscribeOptions
-    from echoic.asr.whisper.languages import language_code
     from echoic.audio.io import AUDIO_SUFFIXES, AudioDecodeError
 
     try:  # what was not given is left to the options' own defaults

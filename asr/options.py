@@ -20,7 +20,8 @@ class TranscribeOptions:
         timestamps: let the model mark times, which splits windows into sentences.
         word_timestamps: give each word a start, an end and a probability.
         prompt: text that sets style and spelling, as if it had been said before.
-        hotwords: words to expect, put in front of the prompt.
+        hotwords: words to expect, with commas between. Whisper has them in front of the prompt; a
+            Paraformer prefers them where it is in doubt, and "word=2.5" sets by how much.
         beam_size: hypotheses kept at temperature 0; 1 is greedy search.
         patience: how many finished hypotheses end a beam search, as a multiple of its size.
         length_penalty: exponent of the length that divides a hypothesis' score; None divides by

@@ -92,14 +92,20 @@ def stream(
         str, option("Name in the box, model id or folder.", RECOGNITION, "--model", "-m")
     ] = DEFAULT_MODEL,
     policy: Annotated[
-        Policy, option("causal is for trained models; others for any Whisper.", RECOGNITION)
+        Policy, option("Of Whisper: causal if trained to stream, others for any.", RECOGNITION)
     ] = Policy.CAUSAL,
     chunk_ms: Annotated[
         float | None,
-        option("Sound heard at once; 320, and 1000 with agreement and alignatt.", RECOGNITION),
+        option(
+            "Sound heard at once; causal 320, agreement and alignatt 1000, Paraformer its own.",
+            RECOGNITION,
+        ),
     ] = None,
     language: Annotated[str | None, option("Spoken language, such as en.", RECOGNITION)] = None,
     beam_size: Annotated[int, option("Hypotheses kept; 1 is greedy.", RECOGNITION, min=1)] = 1,
+    hotwords: Annotated[
+        str | None, option("Words to expect, with commas between; Paraformer.", RECOGNITION)
+    ] = None,
     vad: Annotated[bool, option("Keep silence from the model.", RECOGNITION)] = True,
     endpoint_ms: Annotated[float, option("Silence that ends an utterance.", RECOGNITION)] = 800.0,
     json_lines: Annotated[
@@ -141,6 +147,7 @@ def stream(
         "dtype": dtype.value,
         "language": language,
         "beam_size": beam_size,
+        "hotwords": hotwords,
     }
     from echoic.asr.live.job import run_live
 
@@ -148,13 +155,10 @@ def stream(
 
 
 def load(model: str, **settings: Any) -> "Recognizer[Any]":
-    """Load a recogniser; see `load_recognizer`. This is where torch comes in."""
-    from echoic.asr.whisper.languages import language_code
-    from echoic.asr.whisper.streaming.load import load_recognizer
+    """Load a recogniser; see `load_live`. This is where torch comes in."""
+    from echoic.asr.recognizers import load_live
 
-    if settings["language"] is not None:
-        settings["language"] = language_code(settings["language"])
-    return load_recognizer(model, **settings)
+    return load_live(model, **settings).recognizer
 
 
 def print_devices() -> int:

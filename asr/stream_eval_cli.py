@@ -38,6 +38,8 @@ EPILOG = (
     "clock is the recording's. Exit code: 0 all done, 1 something failed, 2 wrong usage."
 )
 INPUT, SETTINGS, OUTPUT, RUNNING = "Input", "Settings", "Output", "Running"
+# Tells when words are said where the model that is measured cannot.
+ALIGNER = "tiny.en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +225,9 @@ def _sources(request: EvalRequest) -> tuple[list[Source], list[Problem]]:
 def _rows(sources: list[Source], language: str | None) -> tuple[list["Row"], list["Failure"]]:
     from dataclasses import replace
 
+    from echoic.asr.languages import language_code
     from echoic.asr.stream_report import Failure
     from echoic.asr.stream_rows import Row
-    from echoic.asr.whisper.languages import language_code
 
     try:
         default = None if language is None else language_code(language)
@@ -289,7 +291,11 @@ class _Models:
     def base(self) -> str:
         """The model that an adapter is for, or the model itself."""
         from echoic.asr.errors import CheckpointError
+        from echoic.asr.models import kind_of
         from echoic.asr.whisper.streaming.load import find_adapter
+
+        if kind_of(self._request.model) != "whisper":
+            return self._request.model
 
         try:
             return find_adapter(self._request.model).base_model or self._request.model
@@ -307,18 +313,23 @@ class _Models:
 
     @cached_property
     def _aligner(self) -> Any:
+        from echoic.asr.whisper.model import WhisperModel
         from echoic.asr.whisper.reference_times import ReferenceAligner
 
-        return ReferenceAligner(self.offline.model)
+        model = self.offline.model
+        if not isinstance(model, WhisperModel):  # others cannot align a text that is given
+            model = WhisperModel.from_pretrained(ALIGNER)
+        return ReferenceAligner(model)
 
     def recognizer(self, policy: str, chunk_ms: float) -> "Recognizer[Any]":
         """Load a live recogniser."""
         from typing import cast
 
+        from echoic.asr.recognizers import load_live
         from echoic.asr.whisper.streaming import load
 
         request = self._request
-        return load.load_recognizer(
+        live = load_live(
             request.model if policy == "causal" else self.base,
             policy=cast(load.Policy, policy),
             chunk_ms=chunk_ms,
@@ -326,13 +337,15 @@ class _Models:
             dtype=request.dtype,
             language=request.language,
         )
+        return live.recognizer
 
     def transcribe(self, wav: "Tensor", language: str | None) -> str:
         """Transcribe a recording offline."""
         from echoic.asr.options import TranscribeOptions
-        from echoic.asr.whisper.model import SAMPLE_RATE
+        from echoic.asr.whisper.model import SAMPLE_RATE, WhisperModel
 
-        many = self.offline.model.generation.is_multilingual
+        model = self.offline.model
+        many = isinstance(model, WhisperModel) and model.generation.is_multilingual
         options = TranscribeOptions(language=(language or "en") if many else None)
         return self.offline.transcribe(wav, options, sample_rate=SAMPLE_RATE).text
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from echoic.asr.languages import language_code
 from echoic.asr.source import Source
-from echoic.asr.whisper.languages import language_code
 from echoic.asr.whisper.model import SAMPLE_RATE
 from echoic.audio.io import load
 from echoic.streaming.events import EventWord

@@ -1,6 +1,6 @@
 """Whole recordings by a live recogniser: what it would have said, had it listened.
 
-transcriber = StreamingTranscriber(load_recognizer("tiny.en"))
+transcriber = StreamingTranscriber(*load_live("tiny.en"))
 print(transcriber.transcribe("talk.mp3").text)
 """
 
@@ -9,11 +9,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from echoic.asr.guards import compression_ratio
 from echoic.asr.options import TranscribeOptions
 from echoic.asr.source import Outcome, Source
 from echoic.asr.transcript import Segment, Transcript, Word
-from echoic.asr.whisper.guards import compression_ratio
-from echoic.asr.whisper.languages import language_code
 from echoic.audio.io import blocks
 from echoic.audio.silero import SileroVad
 from echoic.streaming.events import Event
@@ -28,17 +27,24 @@ _UNDETERMINED = "und"
 class StreamingTranscriber:
     """Transcribes recordings one after the other, each as a stream of its own.
 
-    A segment is what one final event closed. Language and beam size are the recogniser's; what
-    only whole windows can have (prompts, translation) is refused.
+    A segment is what one final event closed. Language, beam size and hot words are the
+    recogniser's; what only whole windows can have (prompts, translation) is refused.
 
     Attributes:
         recognizer: what hears.
         language: code of what is spoken; None where the recogniser finds out by itself.
+        hotwords: words that the recogniser was told to expect.
     """
 
-    def __init__(self, recognizer: Recognizer[Any], *, language: str | None = None) -> None:
+    def __init__(
+        self,
+        recognizer: Recognizer[Any],
+        language: str | None = None,
+        hotwords: str | None = None,
+    ) -> None:
         self.recognizer = recognizer
         self.language = language
+        self.hotwords = hotwords
         self._vad: SileroVad | None = None
 
     def transcribe(
@@ -78,9 +84,10 @@ class StreamingTranscriber:
         return (self._outcome(source, options, on_progress) for source in sources)
 
     def _check(self, options: TranscribeOptions) -> None:
-        for name in ("prompt", "hotwords"):
-            if getattr(options, name):
-                raise ValueError(f"{name} cannot be followed while streaming; leave it out")
+        if options.prompt:
+            raise ValueError("prompt cannot be followed while streaming; leave it out")
+        if options.hotwords and options.hotwords != self.hotwords:
+            raise ValueError("hotwords are the recogniser's: load it with them, or leave it out")
         if options.task != "transcribe":
             raise ValueError(f"task is {options.task!r}; streaming can only transcribe")
 
@@ -146,8 +153,9 @@ def load_streaming_transcriber(
     threads: int | None,
     language: str | None,
     beam_size: int,
+    hotwords: str | None = None,
 ) -> StreamingTranscriber:
-    """Load a live recogniser for whole recordings; see `load_recognizer`.
+    """Load a live recogniser for whole recordings; see `load_live`.
 
     Raises:
         CheckpointError: no such model, or no adapter for it.
@@ -155,27 +163,21 @@ def load_streaming_transcriber(
     """
     import torch
 
-    from echoic.asr.whisper.streaming.load import load_recognizer
+    from echoic.asr.recognizers import load_live
 
     if threads is not None:
         torch.set_num_threads(threads)
-    code = None if language is None else language_code(language)
-    recognizer = load_recognizer(
+    live = load_live(
         name,
         policy=policy,
         chunk_ms=chunk_ms,
         device=device,
         dtype=dtype,
-        language=code,
+        language=language,
         beam_size=beam_size,
+        hotwords=hotwords,
     )
-    if code is None and (policy == "causal" or _is_english_only(recognizer)):
-        code = "en"
-    return StreamingTranscriber(recognizer, language=code)
-
-
-def _is_english_only(recognizer: Any) -> bool:
-    return not recognizer.model.generation.is_multilingual
+    return StreamingTranscriber(live.recognizer, live.language, hotwords)
 
 
 def _finals(events: Iterable[Event]) -> list[Event]:

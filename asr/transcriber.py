@@ -13,19 +13,17 @@ import torch
 from torch import Tensor
 
 from echoic.asr.device import named_device
+from echoic.asr.models import Model, load_model, open_reader
 from echoic.asr.options import TranscribeOptions
 from echoic.asr.pool import WindowPool
+from echoic.asr.reader import Reader
 from echoic.asr.recording import Recording
 from echoic.asr.source import Outcome, Source
 from echoic.asr.transcript import Transcript
-from echoic.asr.whisper.decoding import WindowDecoder
-from echoic.asr.whisper.languages import LANGUAGES, language_code
-from echoic.asr.whisper.model import SAMPLE_RATE, WhisperModel
-from echoic.asr.whisper.word_alignment import WordAligner
 from echoic.asr.windows import Window, fixed_windows, speech_windows
 from echoic.audio.io import blocks
 from echoic.audio.resample import Resampler
-from echoic.audio.silero import SileroVad
+from echoic.audio.silero import SAMPLE_RATE, SileroVad
 from echoic.audio.vad import VadConfig
 
 BLOCK_SECONDS = 30.0
@@ -38,7 +36,7 @@ class Transcriber:
         model: the network.
     """
 
-    def __init__(self, model: WhisperModel, *, vad: SileroVad | None = None) -> None:
+    def __init__(self, model: Model, *, vad: SileroVad | None = None) -> None:
         """Wrap a model; `vad` None loads the installed silero-vad when it is first needed."""
         self.model = model
         self._vad = vad
@@ -55,7 +53,7 @@ class Transcriber:
         """Load a model.
 
         Args:
-            name_or_dir: see `WhisperModel.from_pretrained`.
+            name_or_dir: see `load_model`.
             device: "auto", "cpu", "cuda" or "cuda:0"; auto takes a GPU where there is one.
             dtype: "auto" measures what is fastest here.
             threads: processors to use in this process; None leaves torch's choice.
@@ -68,8 +66,7 @@ class Transcriber:
             if threads < 1:
                 raise ValueError(f"threads is {threads}; it must be 1 or more")
             torch.set_num_threads(threads)
-        chosen = named_device(device)
-        return cls(WhisperModel.from_pretrained(name_or_dir, device=chosen, dtype=dtype))
+        return cls(load_model(name_or_dir, device=named_device(device), dtype=dtype))
 
     def transcribe(
         self,
@@ -89,7 +86,7 @@ class Transcriber:
 
         Raises:
             AudioDecodeError, OSError: the file cannot be read.
-            ValueError: samples without a rate, or a language that the model does not know.
+            ValueError: samples without a rate, or options that the model cannot follow.
         """
         options = TranscribeOptions() if options is None else options
         if isinstance(audio, Tensor):
@@ -99,8 +96,9 @@ class Transcriber:
             path = os.fspath(audio)
             source = Source(key=path, path=path, name=path)
             sound = _read(source)
-        recordings = iter([self._open(source, sound, options)])
-        (outcome,) = self._run(recordings, options, batch_size, None)
+        reader = open_reader(self.model, options)
+        recordings = iter([self._open(source, sound, reader, options)])
+        (outcome,) = self._run(recordings, reader, batch_size, None)
         if outcome.error is not None:
             raise outcome.error
         assert outcome.transcript is not None
@@ -123,25 +121,24 @@ class Transcriber:
             on_progress: told how many more seconds of audio are done.
 
         Raises:
-            ValueError: a language that the model does not know.
+            ValueError: options that the model cannot follow.
         """
-        self._language(options)
-        recordings = (self._open(source, _read(source), options) for source in sources)
-        return self._run(recordings, options, batch_size, on_progress)
+        reader = open_reader(self.model, options)
+        recordings = (self._open(source, _read(source), reader, options) for source in sources)
+        return self._run(recordings, reader, batch_size, on_progress)
 
     def _run(
         self,
         recordings: Iterator[Recording],
-        options: TranscribeOptions,
+        reader: Reader,
         batch_size: int,
         on_progress: Callable[[float], None] | None,
     ) -> Iterator[Outcome]:
-        decoder = WindowDecoder(self.model, options)
         pool = WindowPool(recordings, batch_size)
         while pool.fill():
             batch = pool.take_batch()
             try:
-                self._decode(decoder, batch, pool)
+                _read_batch(reader, batch, pool)
             except Exception as error:  # a recording must not take the others with it
                 for recording, _ in batch:
                     recording.fail(error)
@@ -151,69 +148,50 @@ class Transcriber:
                 on_progress(sum(recording.news() for recording in touched.values()))
             yield from (recording.outcome() for recording in finished)
 
-    @torch.inference_mode()
-    def _decode(
-        self, decoder: WindowDecoder, batch: list[tuple[Recording, Window]], pool: WindowPool
-    ) -> None:
-        if not batch:
-            return
-        encoded = decoder.encode([window.wav for _, window in batch])
-        languages = [recording.language for recording, _ in batch]
-        seeds = [decoder.options.seed + window.start for _, window in batch]
-        decoded = decoder.decode(encoded, languages, seeds)
-        aligner = WordAligner(decoder) if decoder.options.word_timestamps else None
-        times = None if aligner is None else aligner.align(encoded, decoded, languages)
-        for index, (recording, window) in enumerate(batch):
-            words = None if times is None else times[index]
-            rest = recording.add(window, decoded[index], words)
-            if rest is not None:
-                pool.put_back(recording, rest)
-
     def _open(
-        self, source: Source, sound: Iterable[Tensor], options: TranscribeOptions
+        self,
+        source: Source,
+        sound: Iterable[Tensor],
+        reader: Reader,
+        options: TranscribeOptions,
     ) -> Recording:
-        tokenizer = self.model.tokenizer
-        recording = Recording(source, tokenizer, language=self._language(options))
+        recording = Recording(source, language=reader.language)
         counted = recording.count(sound)
-        longest = min(options.max_window_seconds, self.model.max_window_seconds)
+        longest = min(options.max_window_seconds, reader.max_window_seconds)
         if options.vad:
             windows = speech_windows(
                 counted, self._speech_detector(), max_seconds=longest, config=vad_config(longest)
             )
         else:
             windows = fixed_windows(counted, longest)
-        recording.windows = self._with_language(recording, windows, options)
+        recording.windows = _with_language(recording, windows, reader)
         return recording
-
-    def _with_language(
-        self, recording: Recording, windows: Iterator[Window], options: TranscribeOptions
-    ) -> Iterator[Window]:
-        """Find out what is spoken from the first window, where nobody said."""
-        for window in windows:
-            if recording.language is None and self.model.generation.is_multilingual:
-                decoder = WindowDecoder(self.model, options)
-                with torch.inference_mode():
-                    found = decoder.detect_language(decoder.encode([window.wav]))
-                recording.language, recording.language_probability = found[0]
-            yield window
-
-    def _language(self, options: TranscribeOptions) -> str | None:
-        code = None if options.language is None else language_code(options.language)
-        if self.model.generation.is_multilingual:
-            if code is not None:
-                self.model.tokenizer.language_id(code)
-        elif code not in (None, "en") or options.task != "transcribe":
-            wanted = "translation" if code in (None, "en") else LANGUAGES[code]
-            raise ValueError(
-                f"this model knows English only, not {wanted}; "
-                "take a multilingual one, such as --model base"
-            )
-        return code
 
     def _speech_detector(self) -> SileroVad:
         if self._vad is None:
             self._vad = SileroVad.from_installed()
         return self._vad
+
+
+def _read_batch(reader: Reader, batch: list[tuple[Recording, Window]], pool: WindowPool) -> None:
+    if not batch:
+        return
+    languages = [recording.language for recording, _ in batch]
+    readings = reader.read([window for _, window in batch], languages)
+    for (recording, window), reading in zip(batch, readings, strict=True):
+        rest = recording.add(window, reading)
+        if rest is not None:
+            pool.put_back(recording, rest)
+
+
+def _with_language(
+    recording: Recording, windows: Iterator[Window], reader: Reader
+) -> Iterator[Window]:
+    """Find out what is spoken from the first window, where nobody said."""
+    for window in windows:
+        if recording.language is None and (found := reader.identify(window)) is not None:
+            recording.language, recording.language_probability = found
+        yield window
 
 
 def vad_config(max_seconds: float) -> VadConfig:

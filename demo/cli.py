@@ -92,9 +92,9 @@ def demo(
 
 def load_recognizer(model: str, **settings: Any) -> "Recognizer[Any]":
     """Load a recogniser; this is where torch comes in."""
-    from echoic.asr.whisper.streaming.load import load_recognizer
+    from echoic.asr.recognizers import load_live
 
-    return load_recognizer(model, **settings)
+    return load_live(model, **settings).recognizer
 
 
 def serve(

@@ -12,11 +12,11 @@ from speech_data import Utterance, fifty
 
 from echoic.asr.paraformer.config import FrontendConfig
 from echoic.asr.paraformer.frontend import Frontend
+from echoic.asr.paraformer.labels import label_text
 from echoic.asr.paraformer.tokenizer import Tokenizer
 from echoic.asr.paraformer.training.build import Statistics, write_statistics
 from echoic.asr.paraformer.training.datamodule import ParaformerData
 from echoic.asr.paraformer.training.effects import Effects
-from echoic.asr.paraformer.training.labels import label_text
 from echoic.asr.paraformer.training.optimization import OptimizerConfig
 from echoic.asr.paraformer.training.plan import BatchConfig
 from echoic.asr.paraformer.training.task import ParaformerTask

@@ -6,6 +6,7 @@ from live_signals import speech
 from small_paraformer import CUTS, recognizer, sound_to_tokens, streaming_paraformer
 from streaming_laws import Case, noise
 
+from echoic.asr.paraformer.hotwords import HotWords
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.streaming.encoder import ChunkedEncoder
 from echoic.asr.paraformer.streaming.tokens import TokenStream
@@ -14,6 +15,7 @@ SOUND: dict[str, Any] = {"differentiable": False}
 EVENTS: dict[str, Any] = {"differentiable": False, "batched": False, "settles": 48_000}
 COMPAT = Chunks(0, 10, 5, 2, 1, compat=True)
 LOUD = noise(560, scale=1.0)
+EXPECTED = "hello world, 你好, a b=4, world"
 
 
 def encoder(chunks: Chunks) -> ChunkedEncoder:
@@ -26,10 +28,17 @@ def tokens(chunks: Chunks) -> TokenStream:
     return TokenStream(streaming_paraformer(), chunks)
 
 
+def expectant(chunks: Chunks) -> TokenStream:
+    """Return a small model that is told of words."""
+    model = streaming_paraformer()
+    return TokenStream(model, chunks, HotWords.parse(EXPECTED, model.tokenizer))
+
+
 PARAFORMER_CASES = [
     Case("paraformer_encoder", lambda: encoder(CUTS["back"]), LOUD, 70),
     Case("paraformer_encoder_bare", lambda: encoder(CUTS["none"]), LOUD, 60),
     Case("paraformer_tokens", lambda: tokens(CUTS["far"]), LOUD, 60, **SOUND),
+    Case("paraformer_hotwords", lambda: expectant(CUTS["none"]), LOUD, 60, **SOUND),
     Case("paraformer_sound", lambda: sound_to_tokens(CUTS["none"]), noise(), 48_000, **SOUND),
     Case("paraformer", lambda: recognizer(CUTS["back"]), speech, 64_000, **EVENTS),
     Case("paraformer_compat", lambda: recognizer(COMPAT), speech, 64_000, **EVENTS),

@@ -135,6 +135,13 @@ def save(
             state = {name: t.half() for name, t in state.items()}
         save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors makes it readable to its owner alone
+    save_settings(config, tokenizer, folder, description)
+
+
+def save_settings(
+    config: ParaformerConfig, tokenizer: Tokenizer, folder: Path, description: str = ""
+) -> None:
+    """Write what `read_settings` reads; the folder exists."""
     values = config.to_dict() | ({"description": description} if description else {})
     text = json.dumps(values, indent=2, ensure_ascii=False)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")

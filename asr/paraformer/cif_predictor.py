@@ -44,7 +44,7 @@ class CifPredictor(Predictor):
         if label_lengths is not None:
             scaled, counts = scale_to(weights, quantity, label_lengths), label_lengths
         else:
-            hidden, scaled = self._with_tail(hidden, weights, lengths)
+            hidden, scaled = self.with_tail(hidden, weights, lengths)
             lengths, counts = lengths + 1, None
         fired = cif(hidden, scaled, lengths, counts)
         starts, ends = token_times(scaled, fired.tokens.shape[1])
@@ -54,7 +54,8 @@ class CifPredictor(Predictor):
         starts = torch.minimum(starts, ends)
         return Prediction(fired.tokens, fired.counts, quantity, weights, starts, ends)
 
-    def _with_tail(self, hidden: Tensor, weights: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def with_tail(self, hidden: Tensor, weights: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Append a silent frame to hidden and weights, and weigh it behind each row's last."""
         hidden = torch.cat([hidden, torch.zeros_like(hidden[:, :1])], dim=1)
         weights = torch.cat([weights, torch.zeros_like(weights[:, :1])], dim=1)
         at = torch.arange(weights.shape[1], device=weights.device)

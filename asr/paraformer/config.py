@@ -201,6 +201,9 @@ class ParaformerConfig:
         max_frames: stacked frames that an utterance may have; attention costs their square.
         chunks: the cut for streams that the model was trained on; None if it was trained on whole
             utterances alone.
+        language: code of the one language that it writes; None if that is not known.
+        max_window_seconds: longest stretch that is to be heard at once where recordings are cut, as
+            long as its training had them.
     """
 
     vocab_size: int
@@ -213,9 +216,17 @@ class ParaformerConfig:
     compat: bool = False
     max_frames: int = 5000
     chunks: Chunks | None = None
+    language: str | None = None
+    max_window_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         _positive(self, "max_frames")
+        seconds = self.max_frames * self.frontend.frame_seconds
+        if not 1 <= self.max_window_seconds <= seconds:
+            raise CheckpointError(
+                f"max_window_seconds is {self.max_window_seconds}, expected 1 to {seconds:.0f}, "
+                "which max_frames allows"
+            )
         if not isinstance(self.vocab_size, int) or self.vocab_size < 4:
             raise CheckpointError(
                 f"vocab_size is {self.vocab_size!r}, expected 4 or more: blank, start, end, tokens"

@@ -10,13 +10,15 @@ model.recognize(wav[None])[0].text
 """
 
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from echoic.asr.arithmetic import Kind, check
 from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer import checkpoint
+from echoic.asr.paraformer.arithmetic import apply, choose
 from echoic.asr.paraformer.cif_predictor import CifPredictor
 from echoic.asr.paraformer.config import ParaformerConfig
 from echoic.asr.paraformer.ctc import CtcHead
@@ -25,6 +27,7 @@ from echoic.asr.paraformer.decoder import Decoder
 from echoic.asr.paraformer.encoder import Encoder
 from echoic.asr.paraformer.frontend import Frontend
 from echoic.asr.paraformer.heard import Heard, HeardWhole
+from echoic.asr.paraformer.hotwords import HotWords
 from echoic.asr.paraformer.losses import (
     Losses,
     accuracy,
@@ -41,6 +44,7 @@ from echoic.asr.paraformer.sanm import length_mask
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.streaming.whole import hear_in_chunks
 from echoic.asr.paraformer.tokenizer import END, Tokenizer
+from echoic.asr.paraformer.utterances import features_of
 
 
 class TeacherPass(NamedTuple):
@@ -85,6 +89,7 @@ class Paraformer(nn.Module):
             )
         self.config = config
         self.tokenizer = tokenizer
+        self.arithmetic: Kind = "float32"
         dim, kind = config.encoder.dim, config.predictor.kind
         self.frontend = Frontend(config.frontend)
         self.encoder = Encoder(config.frontend.num_features, config.encoder)
@@ -137,6 +142,27 @@ class Paraformer(nn.Module):
             precision: of the stored weights; they are float32 again when they are loaded.
         """
         checkpoint.save(self, self.config, self.tokenizer, Path(folder), description, precision)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.encoder.norm.weight.device
+
+    def to_inference(self, *, device: torch.device, dtype: str = "auto") -> Self:
+        """Move to a device and turn to its fastest arithmetic, or the given one, for good.
+
+        Args:
+            device: where to compute.
+            dtype: "auto" measures what is fastest there; else one of `arithmetic.KINDS`.
+
+        Raises:
+            ValueError: a dtype that this device cannot compute in.
+        """
+        if dtype != "auto":
+            check(dtype, device)
+        self.arithmetic = choose(device, self.config) if dtype == "auto" else cast(Kind, dtype)
+        apply(self.to(device).encoder, self.decoder, self.arithmetic)
+        return self.eval()
 
     def encode(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Encode features (B, T, F), T >= 1, of which lengths (B,) count, as (B, T, D).
@@ -247,61 +273,40 @@ class Paraformer(nn.Module):
         )
 
     @torch.inference_mode()
-    def recognize(self, sound: Tensor, lengths: Tensor | None = None) -> list[Recognition]:
+    def recognize(
+        self, sound: Tensor, lengths: Tensor | None = None, *, hotwords: HotWords | None = None
+    ) -> list[Recognition]:
         """Recognise a batch of utterances, each as if it were alone.
 
         Args:
             sound: waveforms (B, n) in [-1, 1], or features (B, T, F).
             lengths: (B,) samples or frames that count; None for all.
+            hotwords: to expect, written with this model's tokenizer.
 
         Raises:
-            ValueError: another shape, lengths that do not fit, NaN or infinity, or an utterance of
-                more than `max_frames` stacked frames (60 ms each): cut recordings at pauses first.
+            ValueError: another shape, lengths that do not fit, NaN or infinity, an utterance of
+                more than `max_frames` stacked frames (60 ms each): cut recordings at pauses first;
+                or hot words of another vocabulary.
         """
+        if hotwords is not None:
+            hotwords.check(self.tokenizer)
         training = self.training
         self.eval()
         try:
-            return self._recognize(sound, lengths)
+            return self._recognize(sound, lengths, hotwords)
         finally:
             self.train(training)
 
-    def _recognize(self, sound: Tensor, lengths: Tensor | None) -> list[Recognition]:
-        features, lengths = self._features(sound, lengths)
+    def _recognize(
+        self, sound: Tensor, lengths: Tensor | None, hotwords: HotWords | None
+    ) -> list[Recognition]:
+        features, lengths = features_of(sound, lengths, self.frontend, self.config.max_frames)
         if features.shape[1] == 0 or len(features) == 0:
             return [NOTHING] * len(features)
-        if features.shape[1] > self.config.max_frames:
-            seconds = self.config.frontend.frame_seconds
-            raise ValueError(
-                f"an utterance of {features.shape[1] * seconds:.0f} s, expected at most "
-                f"{self.config.max_frames * seconds:.0f} s: cut the recording at pauses "
-                "(echoic.audio.vad)"
-            )
-        if not bool(torch.isfinite(features).all()):
-            raise ValueError("the sound has NaN or infinity; expected samples in [-1, 1]")
         hidden = self.encode(features, lengths)
         prediction = self.predictor(hidden, lengths)
         logits = self.decode(prediction, hidden, lengths)
-        return read_out(logits, prediction, self.config.frontend, self.tokenizer)
-
-    def _features(self, sound: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        if lengths is not None and lengths.numel():
-            least, most = int(lengths.min()), int(lengths.max())
-            if sound.dim() < 2 or len(lengths) != len(sound) or least < 0 or most > sound.shape[1]:
-                raise ValueError(
-                    f"lengths are {lengths.tolist()[:8]}, expected one of 0 to the longest for "
-                    f"each utterance of a sound of shape {tuple(sound.shape)}"
-                )
-        if sound.dim() == 2:
-            return self.frontend(sound, lengths)
-        width = self.config.frontend.num_features
-        if sound.dim() != 3 or sound.shape[2] != width:
-            raise ValueError(
-                f"the sound has shape {tuple(sound.shape)}, expected waveforms (batch, samples) or "
-                f"features (batch, frames, {width})"
-            )
-        if lengths is None:
-            lengths = torch.full((len(sound),), sound.shape[1])
-        return sound, lengths.to(sound.device)
+        return read_out(logits, prediction, self.config.frontend, self.tokenizer, hotwords)
 
 
 def _with_end(labels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

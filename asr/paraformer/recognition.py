@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from echoic.asr.paraformer.config import FrontendConfig
+from echoic.asr.paraformer.hotwords import HotWords, likeliest
 from echoic.asr.paraformer.predictor import Prediction
 from echoic.asr.paraformer.tokenizer import BLANK, END, START, Tokenizer
 from echoic.asr.transcript import Word
@@ -36,22 +37,28 @@ NOTHING = Recognition((), "", (), (), (), 0.0)
 
 
 def read_out(
-    logits: Tensor, prediction: Prediction, frontend: FrontendConfig, tokenizer: Tokenizer
+    logits: Tensor,
+    prediction: Prediction,
+    frontend: FrontendConfig,
+    tokenizer: Tokenizer,
+    hotwords: HotWords | None = None,
 ) -> list[Recognition]:
-    """Take the likeliest token of each place.
+    """Take the likeliest token of each place, or those that make up hot words.
 
     Args:
         logits: (B, N, V).
         prediction: where the tokens are.
         frontend: tells the time of a frame.
         tokenizer: tells the words.
+        hotwords: to expect.
     """
-    best = logits.float().softmax(-1).max(-1)
+    counts = prediction.counts
+    best = likeliest(logits) if hotwords is None else hotwords.choose(logits, counts)
     seconds = [
         (frames * frontend.frame_seconds + frontend.frame_offset).clamp(min=0).cpu()
         for frames in (prediction.starts, prediction.ends)
     ]
-    ids, probabilities = best.indices.cpu(), best.values.cpu()
+    ids, probabilities = best.ids.cpu(), best.probabilities.cpu()
     return [
         _one(
             ids[row, :count].tolist(),
@@ -60,7 +67,7 @@ def read_out(
             float(prediction.quantity[row]),
             tokenizer,
         )
-        for row, count in enumerate(prediction.counts.tolist())
+        for row, count in enumerate(counts.tolist())
     ]
 
 

@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from sentencepiece import SentencePieceProcessor
 
 from echoic.asr.errors import CheckpointError
 
@@ -119,13 +121,14 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; special and unknown ones are left out."""
-        text, before = "", ""
-        for word in self.words(list(ids)):
-            if before and self._apart(before, word.text):
-                text += " "
-            text += word.text
-            before = word.text
-        return text
+        return "".join(self.spaced([word.text for word in self.words(list(ids))]))
+
+    def spaced(self, words: Sequence[str]) -> list[str]:
+        """Return words with a space before each that stands apart from the one before it."""
+        pairs = zip(["", *words], words, strict=False)
+        return [
+            f" {word}" if before and self._apart(before, word) else word for before, word in pairs
+        ]
 
     def words(self, ids: Sequence[int]) -> list[TokenWord]:
         """Group ids into words; characters of scripts without spaces are words of their own.
@@ -133,44 +136,40 @@ class Tokenizer:
         Raises:
             ValueError: an id outside of the vocabulary.
         """
-        return self._group(ids) if self.marks_beginnings else self._join(ids)
+        words: list[TokenWord] = []
+        open_ = False  # the token before lets its word go on
+        for place, token in self._spoken(ids):
+            text = self._text(token)
+            if open_ and self.joins(token):
+                words[-1] = TokenWord(words[-1].text + text, words[-1].first, place + 1)
+            else:
+                words.append(TokenWord(text, place, place + 1))
+            open_ = self.goes_on(token)
+        return [word for word in words if word.text]
 
     def goes_on(self, token: int) -> bool:
         """Return whether a word of which this token is the last so far may have another."""
         return self.marks_beginnings or self.tokens[token].endswith(_JOINED)
 
+    def joins(self, token: int) -> bool:
+        """Return whether a token belongs to the word before it, if that goes on."""
+        if self.marks_beginnings:
+            return not self.tokens[token].startswith(_BEGINS)
+        return _SPELLED.fullmatch(self._text(token)) is not None
+
     def is_spoken(self, token: int) -> bool:
         """Return whether a token is text: neither a special one nor the unknown one."""
         return token not in self._silent
 
-    def _join(self, ids: Sequence[int]) -> list[TokenWord]:
-        words: list[TokenWord] = []
-        open_ = False  # the piece before wants to go on
-        for place, token in self._spoken(ids):
-            goes_on = token.endswith(_JOINED)
-            text = token.removesuffix(_JOINED)
-            if open_ and _SPELLED.fullmatch(text):
-                words[-1] = TokenWord(words[-1].text + text, words[-1].first, place + 1)
-            else:
-                words.append(TokenWord(text, place, place + 1))
-            open_ = goes_on
-        return words
+    def _text(self, token: int) -> str:
+        text = self.tokens[token]
+        return text.removeprefix(_BEGINS) if self.marks_beginnings else text.removesuffix(_JOINED)
 
-    def _group(self, ids: Sequence[int]) -> list[TokenWord]:
-        words: list[TokenWord] = []
-        for place, token in self._spoken(ids):
-            text = token.removeprefix(_BEGINS)
-            if words and not token.startswith(_BEGINS):
-                words[-1] = TokenWord(words[-1].text + text, words[-1].first, place + 1)
-            else:
-                words.append(TokenWord(text, place, place + 1))
-        return [word for word in words if word.text]
-
-    def _spoken(self, ids: Sequence[int]) -> list[tuple[int, str]]:
+    def _spoken(self, ids: Sequence[int]) -> list[tuple[int, int]]:
         for i in ids:
             if not 0 <= i < len(self.tokens):
                 raise ValueError(f"id {i} is outside the vocabulary of {len(self.tokens)}")
-        return [(at, self.tokens[i]) for at, i in enumerate(ids) if i not in self._silent]
+        return [(at, i) for at, i in enumerate(ids) if i not in self._silent]
 
     def _apart(self, before: str, after: str) -> bool:
         if self.marks_beginnings:
@@ -204,15 +203,8 @@ class Tokenizer:
         return pieces
 
     @cached_property
-    def _sentencepiece(self) -> Any:
-        try:
-            import sentencepiece  # pyright: ignore[reportMissingImports] (an extra)
-        except ImportError as error:
-            raise RuntimeError(
-                "writing text in a sentencepiece vocabulary needs the package sentencepiece: "
-                'pip install "echoic[train]"'
-            ) from error
-        return sentencepiece.SentencePieceProcessor(model_proto=self.pieces)
+    def _sentencepiece(self) -> SentencePieceProcessor:
+        return SentencePieceProcessor(model_proto=self.pieces)
 
 
 def read_tokens(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ English spelling, numbers and contractions for English; case, marks and symbols 
 
 from collections.abc import Callable
 
-from echoic.asr.whisper.languages import UNSPACED, language_code
+from echoic.asr.languages import UNSPACED, language_code
 
 Normalizer = Callable[[str], str]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from echoic.asr.guards import compression_ratio, cut_loop, token_budget
 from echoic.asr.options import TranscribeOptions
 from echoic.asr.whisper.beam import beam_search
 from echoic.asr.whisper.encoder import EncodedWindows
 from echoic.asr.whisper.greedy import greedy_search, sample
-from echoic.asr.whisper.guards import compression_ratio, cut_loop, token_budget
 from echoic.asr.whisper.hypothesis import Hypothesis, SearchTask, capacity
 from echoic.asr.whisper.model import SAMPLE_RATE, SILENCE_STRIDE, WhisperModel
 from echoic.asr.whisper.rules import SECONDS_PER_TIMESTAMP, TokenRules

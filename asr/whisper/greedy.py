@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from echoic.asr.whisper.guards import is_looping
+from echoic.asr.guards import is_looping
 from echoic.asr.whisper.hypothesis import Hypothesis, SearchTask, as_index
 from echoic.asr.whisper.rules import RowHistory
 

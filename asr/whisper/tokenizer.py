@@ -16,7 +16,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 from echoic.asr.errors import CheckpointError
-from echoic.asr.whisper.languages import LANGUAGES, UNSPACED, language_code
+from echoic.asr.languages import LANGUAGES, UNSPACED, language_code
 
 SECONDS_PER_TIMESTAMP = 0.02
 NUM_TIMESTAMPS = 1501

@@ -1,50 +1,34 @@
-import pytest
-import torch
-from speech_data import tiny_en_checkpoint
+"""What a recording collects from its windows."""
 
-from echoic.asr.recording import MIN_REST_SECONDS, Recording
+import torch
+
+from echoic.asr.reader import Reading
+from echoic.asr.recording import Recording
 from echoic.asr.source import Source
-from echoic.asr.transcript import Word
-from echoic.asr.whisper.decoding import Decoded
-from echoic.asr.whisper.hypothesis import Hypothesis
+from echoic.asr.transcript import Segment, Word
 from echoic.asr.windows import Window
 
 RATE = 16_000
-TOKENIZER = tiny_en_checkpoint().tokenizer
-FIRST = TOKENIZER.timestamp_begin
 
 
-def recording() -> Recording:
-    return Recording(Source(key="a", path="a.wav", name="a.wav"), TOKENIZER)
+def recording(language: str | None = "en") -> Recording:
+    return Recording(Source(key="a", path="a.wav", name="a.wav"), language=language)
 
 
-def window(start: float, seconds: float, speech: float | None = None) -> Window:
+def window(start: float, seconds: float) -> Window:
     begin = round(start * RATE)
-    end = begin + round((seconds if speech is None else speech) * RATE)
-    return Window(begin, torch.zeros(round(seconds * RATE)), end)
+    return Window(begin, torch.zeros(round(seconds * RATE)), begin + round(seconds * RATE))
 
 
-def decoded(*parts: float | str, complete: bool = True, silence: bool = False) -> Decoded:
-    """Times in seconds and texts, as the model writes them."""
-    tokens: list[int] = []
-    for part in parts:
-        if isinstance(part, str):
-            tokens += TOKENIZER.encode(part)
-        else:
-            tokens.append(FIRST + round(part / 0.02))
-    return Decoded(
-        hypothesis=Hypothesis(tuple(tokens), -3.0, 0.1, complete),
-        text=TOKENIZER.decode(tokens),
-        temperature=0.2,
-        compression_ratio=1.1,
-        is_silence=silence,
-    )
+def segment(start: float, end: float, text: str, words: tuple[Word, ...] | None = None) -> Segment:
+    return Segment(0, start, end, text, (), -0.1, 1.1, 0.0, 0.2, words)
 
 
 def test_segments_come_in_the_order_of_time():
     book = recording()
-    book.add(window(20, 5), decoded(0.0, " third", 2.0, 2.5, " fourth", 4.8), None)
-    book.add(window(3, 9), decoded(0.5, " first", 2.0, 2.0, " second", 8.9), None)
+    last = Reading((segment(0.0, 2.0, " third"), segment(2.5, 4.8, " fourth")))
+    assert book.add(window(20, 5), last) is None
+    book.add(window(3, 9), Reading((segment(0.5, 2.0, " first"), segment(2.0, 8.9, " second"))))
     transcript = book.outcome().transcript
     assert transcript is not None
     found = [(s.id, s.start, s.end, s.text) for s in transcript.segments]
@@ -59,42 +43,32 @@ def test_segments_come_in_the_order_of_time():
     assert (transcript.language, transcript.language_probability) == ("en", 1.0)
 
 
-@pytest.mark.parametrize(
-    ("answer", "seconds", "speech"),
-    [
-        (decoded(0.0, " all of it", 9.0), 10.0, None),  # too little is left
-        (decoded(0.0, " no end"), 10.0, None),
-        (decoded(0.0, " in a loop", 4.0, complete=False), 10.0, None),
-        (decoded(0.0, " short", MIN_REST_SECONDS - 0.1), 10.0, None),
-        (decoded(0.0, " then quiet", 4.0), 10.0, 5.0),
-        (decoded(0.0, " you", 2.0, silence=True), 10.0, None),
-    ],
-)
-def test_a_window_is_done(answer: Decoded, seconds: float, speech: float | None):
-    assert recording().add(window(5, seconds, speech), answer, None) is None
+def test_a_language_that_nobody_knows_is_undetermined():
+    transcript = recording(language=None).outcome().transcript
+    assert transcript is not None
+    assert (transcript.language, transcript.language_probability) == ("und", 0.0)
 
 
-def test_the_rest_is_heard_once_more_when_the_model_stopped_early():
+def test_the_rest_is_given_back():
     book = recording()
-    rest = book.add(window(5, 10), decoded(0.0, " the first half", 4.0), None)
+    rest = book.add(window(5, 10), Reading((segment(0.0, 4.0, " the first half"),), 4.0))
     assert rest is not None
     assert (rest.start, rest.seconds, rest.speech_end) == (9 * RATE, 6.0, 15 * RATE)
-    assert book.add(rest, decoded(0.0, " and the other", 5.9), None) is None
+    assert book.add(rest, Reading((segment(0.0, 5.9, " and the other"),))) is None
     transcript = book.outcome().transcript
     assert transcript is not None
     assert [(s.start, s.end) for s in transcript.segments] == [(5.0, 9.0), (9.0, 14.9)]
 
 
-def test_words_are_moved_and_give_the_segment_its_times():
+def test_words_are_moved():
     book = recording()
-    words = [[Word(0.3, 0.8, " one", 0.9), Word(0.9, 1.44, " two", 0.8)], []]
-    book.add(window(7, 6), decoded(0.0, " one two", 2.0, 2.0, " three", 5.9), words)
+    words = (Word(0.3, 0.8, " one", 0.9), Word(0.9, 1.44, " two", 0.8))
+    book.add(window(7, 6), Reading((segment(0.3, 1.44, " one two", words),)))
     transcript = book.outcome().transcript
     assert transcript is not None
-    first, second = transcript.segments
-    assert (first.start, first.end) == (7.3, 8.44)
-    assert first.words == (Word(7.3, 7.8, " one", 0.9), Word(7.9, 8.44, " two", 0.8))
-    assert (second.start, second.end, second.words) == (9.0, 12.9, ())
+    (found,) = transcript.segments
+    assert (found.start, found.end) == (7.3, 8.44)
+    assert found.words == (Word(7.3, 7.8, " one", 0.9), Word(7.9, 8.44, " two", 0.8))
 
 
 def test_reading_errors_are_kept_and_the_first_one_wins():

@@ -103,7 +103,8 @@ def test_the_command_tells_the_loader_how_to_stream(
     result = command.type(SHORT, "--streaming", "-f", "srt", "--threads", "1")
     assert result.exit_code == 0
     assert "-->" in result.stdout
-    expected = {"policy": "causal", "chunk_ms": None, "language": None, "beam_size": 1}
+    expected: dict[str, object] = {"policy": "causal", "chunk_ms": None}
+    expected |= {"language": None, "beam_size": 1, "hotwords": None}
     assert loaded[0] == {"device": "auto", "dtype": "auto", "threads": 1, **expected}
     words = ("--streaming", "--policy", "alignatt", "--chunk-ms", "800", "--language", "en")
     command.type(SHORT, *words)

@@ -9,7 +9,7 @@ from benchmarks.rivals import Spec, echoic
 from benchmarks.rows import Row
 from benchmarks.settings import Settings
 
-from echoic.asr.whisper.arithmetic import KINDS
+from echoic.asr.arithmetic import KINDS
 
 pytestmark = pytest.mark.timeout(0)  # none
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from echoic.asr.paraformer.hotwords import HotWords
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.streaming.tokens import Tokens, TokenStream
@@ -27,10 +28,12 @@ class LiveConfig:
     Attributes:
         chunks: the cut.
         close_seconds: words are closed by a final once the first of them is so old.
+        hotwords: to expect, see `TokenStream`.
     """
 
     chunks: Chunks = field(default_factory=Chunks)
     close_seconds: float = 20.0
+    hotwords: HotWords | None = None
 
     def __post_init__(self) -> None:
         if not self.close_seconds > 0:
@@ -95,7 +98,8 @@ class ParaformerRecognizer:
     def __init__(self, model: Paraformer, config: LiveConfig | None = None) -> None:
         self.model = model
         self.config = LiveConfig() if config is None else config
-        self._stream = chain(model.frontend, TokenStream(model, self.config.chunks))
+        tokens = TokenStream(model, self.config.chunks, self.config.hotwords)
+        self._stream = chain(model.frontend, tokens)
         front = model.config.frontend
         self.sample_rate = front.sample_rate
         self.frame_size = self._stream.frame_size

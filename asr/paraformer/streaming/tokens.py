@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from echoic.asr.paraformer.hotwords import Choice, HotWords, likeliest
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.predictor import ONSET, crossings
 from echoic.asr.paraformer.streaming.chunks import Chunks
@@ -44,6 +45,7 @@ class TokenState(NamedTuple):
         part: (B, D), that part.
         onset: (B,) float64 frames at which it began, if there is enough of it.
         decoder: of the decoder.
+        hotwords: (B, states) of hot words, see there; without any (B, 0).
     """
 
     encoder: EncoderState
@@ -51,6 +53,7 @@ class TokenState(NamedTuple):
     part: Tensor
     onset: Tensor
     decoder: DecoderState
+    hotwords: Tensor
 
 
 class TokenStream:
@@ -58,18 +61,28 @@ class TokenStream:
 
     Not differentiable; `Paraformer.forward` with the same chunks is what trains it.
 
+    The tokens of a chunk are chosen as if the utterance ended with it, given those said before: a
+    hot word changes tokens of the one chunk that completes it, and where it began in chunks before,
+    that must have been heard without its help. Behind one that a chunk ends with, the
+    next chunk prefers to begin with a new word.
+
     Args:
         model: turned to inference.
         chunks: the cut.
+        hotwords: to expect, written with the model's tokenizer.
 
     Raises:
         ValueError: a model that does not stream: its predictor needs whole utterances or lets one
-            frame complete several tokens, or its decoder looks ahead.
+            frame complete several tokens, or its decoder looks ahead; or hot words of another
+            vocabulary.
     """
 
-    def __init__(self, model: Paraformer, chunks: Chunks) -> None:
+    def __init__(self, model: Paraformer, chunks: Chunks, hotwords: HotWords | None = None) -> None:
+        if hotwords is not None:
+            hotwords.check(model.tokenizer)
         self.model = model
         self.chunks = chunks
+        self.hotwords = hotwords
         self.predictor = streaming_predictor(model.predictor)
         most = model.config.predictor.smooth_factor - model.config.predictor.noise_threshold
         if most > 1:
@@ -94,7 +107,10 @@ class TokenStream:
         number = torch.arange(1, found.tokens.shape[1] + 1, device=features.device)
         by_end = number > found.quantity.double()[:, None] + ROUNDING
         at = torch.where(by_end, frames, frames_of(found.ends))
-        return self._tokens(logits, found.counts, at, found.starts, found.ends, frames + 1)
+        blocks = torch.minimum(at // self.chunks.stride, self.chunks.last(lengths)[:, None])
+        words = self._expected(batch, features.device)
+        best = self._choose(words, logits, found.counts, blocks)[1]
+        return self._tokens(best, found.counts, at, found.starts, found.ends, frames + 1)
 
     def initial_state(
         self,
@@ -109,7 +125,8 @@ class TokenStream:
         zeros = torch.zeros(batch_size, dtype=torch.float64, device=device)
         part = torch.zeros(batch_size, self.model.config.encoder.dim, device=device)
         decoder = self.decoder.initial_state(batch_size, device)
-        return TokenState(encoder, zeros, part, zeros.clone(), decoder)
+        words = self._expected(batch_size, device)
+        return TokenState(encoder, zeros, part, zeros.clone(), decoder, words)
 
     @torch.inference_mode()
     def step(self, state: TokenState, features: Tensor) -> tuple[TokenState, Tokens]:
@@ -148,14 +165,27 @@ class TokenStream:
         ends = window.start[:, None] + fired.fires.clamp(max=frames)
         at = frames_of(fired.fires).clamp(max=weights.shape[1] - 1)
         decoder, logits = self.decoder.step(state.decoder, fired.tokens, fired.counts, window)
+        words, best = self._choose(state.hotwords, logits, fired.counts)
         tokens = self._tokens(
-            logits, fired.counts, at, torch.minimum(starts, ends), ends, weights.shape[1]
+            best, fired.counts, at, torch.minimum(starts, ends), ends, weights.shape[1]
         )
-        return TokenState(state.encoder, weight, part, onset, decoder), tokens
+        return TokenState(state.encoder, weight, part, onset, decoder, words), tokens
+
+    def _expected(self, batch_size: int, device: torch.device) -> Tensor:
+        if self.hotwords is None:
+            return torch.empty(batch_size, 0, dtype=torch.float64, device=device)
+        return self.hotwords.initial_state(batch_size, device)
+
+    def _choose(
+        self, words: Tensor, logits: Tensor, counts: Tensor, blocks: Tensor | None = None
+    ) -> tuple[Tensor, Choice]:
+        if self.hotwords is None:
+            return words, likeliest(logits)
+        return self.hotwords.step(words, logits, counts, blocks)
 
     def _tokens(
         self,
-        logits: Tensor,
+        best: Choice,
         counts: Tensor,
         at: Tensor,
         starts: Tensor,
@@ -164,7 +194,6 @@ class TokenStream:
     ) -> Tokens:
         """Put tokens (B, N) into the frames `at` (B, N) in which they are complete."""
         real = torch.arange(at.shape[1], device=at.device) < counts[:, None]
-        best = logits.float().softmax(-1).max(-1)
         front = self.model.config.frontend
         times = [
             (part * front.frame_seconds + front.frame_offset).clamp(min=0)
@@ -174,8 +203,8 @@ class TokenStream:
         place = torch.where(real, at, frames)
         parts = []
         for values, empty in (
-            (best.indices, NO_TOKEN),
-            (best.values, 0),
+            (best.ids, NO_TOKEN),
+            (best.probabilities, 0),
             (times[0], 0),
             (times[1], 0),
         ):

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from echoic.asr.guards import is_looping
+from echoic.asr.languages import UNSPACED
 from echoic.asr.whisper.beam import beam_search
 from echoic.asr.whisper.cache import DecoderCache
 from echoic.asr.whisper.encoder import EncodedWindows
-from echoic.asr.whisper.guards import is_looping
 from echoic.asr.whisper.hypothesis import SearchTask
-from echoic.asr.whisper.languages import UNSPACED
 from echoic.asr.whisper.model import FRAMES_PER_SECOND, SAMPLE_RATE, WhisperModel
 from echoic.asr.whisper.rules import RowHistory, TokenRules
 from echoic.asr.whisper.tokenizer import WhisperTokenizer

@@ -69,6 +69,16 @@ def load_recognizer(
     return AlignAtt(whisper, AlignAttConfig(chunk_ms=round(size), language=language))
 
 
+def only_language(recognizer: Recognizer[Any]) -> str | None:
+    """Return the code of what a recogniser of `load_recognizer` writes, if it is one language.
+
+    An adapter is trained on English; other recognisers follow their model.
+    """
+    model: WhisperModel = recognizer.model  # pyright: ignore[reportAttributeAccessIssue]
+    english = isinstance(recognizer, CausalWhisper) or not model.generation.is_multilingual
+    return "en" if english else None
+
+
 def find_adapter(name_or_dir: str | Path) -> Adapter:
     """Return an adapter by folder, by its name in the box, or by that of the model it is for.
 

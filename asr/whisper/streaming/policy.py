@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from echoic.asr.languages import language_code
 from echoic.asr.options import Task
-from echoic.asr.whisper.languages import language_code
 from echoic.asr.whisper.model import SAMPLE_RATE, WhisperModel
 from echoic.asr.whisper.streaming.buffer import BufferState
 from echoic.asr.whisper.streaming.continuation import (

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from echoic.asr.whisper.guards import is_looping
-from echoic.asr.whisper.languages import UNSPACED, language_code
+from echoic.asr.guards import is_looping
+from echoic.asr.languages import UNSPACED, language_code
 from echoic.asr.whisper.model import FRAMES_PER_SECOND, SAMPLE_RATE, WhisperModel
 from echoic.asr.whisper.streaming.config import CausalConfig
 from echoic.asr.whisper.streaming.decoder import Past, no_past, read

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import torch
 
+from echoic.asr.guards import cut_loop
+from echoic.asr.languages import UNSPACED
 from echoic.asr.whisper.alignment import align
-from echoic.asr.whisper.guards import cut_loop
-from echoic.asr.whisper.languages import UNSPACED
 from echoic.asr.whisper.streaming.continuation import Heard, Reading, Step
 from echoic.asr.whisper.tokenizer import WhisperTokenizer
 from echoic.asr.whisper.word_times import (

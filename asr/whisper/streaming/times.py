@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from echoic.asr.languages import UNSPACED
 from echoic.asr.whisper.alignment import SECONDS_PER_FRAME
-from echoic.asr.whisper.languages import UNSPACED
 from echoic.asr.whisper.streaming.track import Track
 from echoic.asr.whisper.tokenizer import WhisperTokenizer, WordTokens
 from echoic.streaming.events import EventWord

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 from paraformer_files import tokens_of
@@ -73,14 +74,13 @@ def test_on_disk(tmp_path: Path):
     assert again.encode("hello你") == [3, 4, 5]
 
 
-def test_sentencepiece_is_read_without_the_package():
+def test_sentencepiece_is_read_by_its_pieces_alone():
     tokenizer = of("▁he", "llo", "▁world", "▁")
     assert tokenizer.decode([3, 4, 5, 6]) == "hello world"
     assert tokenizer.words([3, 4, 5]) == [("hello", 0, 2), ("world", 2, 3)]
 
 
 def test_sentencepiece_writes(tmp_path: Path):
-    sentencepiece = pytest.importorskip("sentencepiece")
     corpus = tmp_path / "corpus.txt"
     corpus.write_text(f"{ENGLISH}\n" * 20)
     sentencepiece.SentencePieceTrainer.train(

@@ -4,9 +4,9 @@ import pytest
 from whisper_factory import SMALL
 
 from echoic.asr.errors import CheckpointError
+from echoic.asr.languages import LANGUAGES, language_code
 from echoic.asr.whisper.box import BOX
 from echoic.asr.whisper.config import GenerationConfig, WhisperConfig
-from echoic.asr.whisper.languages import LANGUAGES, language_code
 from echoic.asr.whisper.tokenizer import WhisperTokenizer
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.modeling_outputs import BaseModelOutput
 
+from echoic.asr.guards import compression_ratio
 from echoic.asr.options import TranscribeOptions
 from echoic.asr.whisper.decoding import Decoded, EncodedBatch, WindowDecoder
 from echoic.asr.whisper.encoder import EncodedWindows
-from echoic.asr.whisper.guards import compression_ratio
 from echoic.asr.whisper.hypothesis import Hypothesis
 
 GREEDY = TranscribeOptions(temperatures=(0.0,))

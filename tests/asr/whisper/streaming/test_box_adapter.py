@@ -15,6 +15,7 @@ from echoic.asr.text.normalizers import english
 from echoic.asr.transcriber import Transcriber
 from echoic.asr.whisper.adapter import load_adapter
 from echoic.asr.whisper.box import box_adapters
+from echoic.asr.whisper.model import WhisperModel
 from echoic.asr.whisper.reference_times import ReferenceAligner
 from echoic.asr.whisper.streaming.load import load_recognizer
 from echoic.streaming.events import Event
@@ -94,7 +95,7 @@ def test_words_come_soon_and_partials_keep_their_promises() -> None:
 
 
 def test_word_times_are_those_of_the_offline_alignment() -> None:
-    aligner = ReferenceAligner(Transcriber.from_pretrained("tiny.en", dtype="float32").model)
+    aligner = ReferenceAligner(WhisperModel.from_pretrained("tiny.en", dtype="float32"))
     distances: list[float] = []
     for utterance in novel():
         (final,) = [e for e in listen(utterance.wav) if e.type == "final"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoic.asr.whisper.guards import (
+from echoic.asr.guards import (
     MAX_TOKENS_PER_SECOND,
     MIN_TOKEN_BUDGET,
     compression_ratio,

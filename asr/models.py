@@ -1,0 +1,91 @@
+"""The kinds of models for whole recordings: which one a name means, and how it reads.
+
+Live recognisers of the same kinds are in `echoic.asr.recognizers`.
+"""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from echoic.asr.errors import CheckpointError
+from echoic.asr.hub import download
+from echoic.asr.options import TranscribeOptions
+from echoic.asr.paraformer.box import box_models as paraformers
+from echoic.asr.paraformer.config import MODEL_TYPE
+from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.reader import ParaformerReader
+from echoic.asr.reader import Reader
+from echoic.asr.whisper.hub import SHORT_NAMES
+from echoic.asr.whisper.model import WhisperModel
+from echoic.asr.whisper.reader import WhisperReader
+
+Kind = Literal["whisper", "paraformer"]
+Model = WhisperModel | Paraformer
+
+_CONFIG_FILE = "config.json"
+
+
+def kind_of(name_or_dir: str | Path) -> Kind:
+    """Return the kind of a model; what cannot be told is left to Whisper, which says what is wrong.
+
+    Args:
+        name_or_dir: name in a box, folder, or Hugging Face id, of which the config is fetched.
+    """
+    name = str(name_or_dir)
+    if isinstance(name_or_dir, str) and name in {model.name for model in paraformers()}:
+        return "paraformer"
+    folder = Path(name_or_dir).expanduser()
+    if folder.is_dir():
+        return _kind_in(folder)
+    if isinstance(name_or_dir, Path) or name in SHORT_NAMES or name.count("/") != 1:
+        return "whisper"
+    if name.startswith((".", "/", "~", "openai/")):
+        return "whisper"
+    try:
+        return _kind_in(download(name, None, [_CONFIG_FILE], ""))
+    except CheckpointError:
+        return "whisper"
+
+
+def load_model(name_or_dir: str | Path, *, device: torch.device, dtype: str = "auto") -> Model:
+    """Load a model for inference.
+
+    Args:
+        name_or_dir: name in a box, Hugging Face id, or folder of a Whisper or a Paraformer.
+        device: where to compute.
+        dtype: "auto" measures what is fastest there; else one of `arithmetic.KINDS`.
+
+    Raises:
+        CheckpointError: nothing there, or neither of the two.
+        ValueError: a dtype that this device cannot compute in.
+    """
+    if kind_of(name_or_dir) == "paraformer":
+        return Paraformer.from_pretrained(name_or_dir).to_inference(device=device, dtype=dtype)
+    return WhisperModel.from_pretrained(name_or_dir, device=device, dtype=dtype)
+
+
+def open_reader(model: Model, options: TranscribeOptions) -> Reader:
+    """Return what reads windows with a model.
+
+    Raises:
+        ValueError: options that the model cannot follow.
+    """
+    if isinstance(model, Paraformer):
+        return ParaformerReader(model, options)
+    return WhisperReader(model, options)
+
+
+def _kind_in(folder: Path) -> Kind:
+    path = folder / _CONFIG_FILE
+    if not path.is_file():
+        # FunASR's own folders, which are told how to become ours.
+        funasr = (folder / "config.yaml").is_file() and (folder / "model.pt").is_file()
+        return "paraformer" if funasr else "whisper"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "whisper"
+    own = isinstance(values, dict) and values.get("model_type") == MODEL_TYPE
+    return "paraformer" if own else "whisper"

@@ -1,0 +1,127 @@
+"""Paraformer's large products in the arithmetic that is fastest here.
+
+Only the linear layers of encoder and decoder change. Norms, attention, the predictor's weights and
+the scores of the tokens stay in float32: they decide how many tokens there are, and which.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echoic.asr.arithmetic import CastLinear, Int8Linear, Kind, able, check, dtype_of, fastest
+from echoic.asr.paraformer.config import ParaformerConfig
+from echoic.asr.paraformer.decoder import Decoder
+from echoic.asr.paraformer.encoder import Encoder
+from echoic.asr.paraformer.sanm import FeedForward
+
+# Stacked frames of a trial: 10 s.
+_TRIAL_FRAMES = 167
+
+
+class PackedLinear(nn.Module):
+    """As `CastLinear` in bfloat16 on a CPU, with the weights in the order that its library reads.
+
+    Else the library puts them in that order anew each time, which costs a tenth of a long
+    utterance, and more of a short one.
+
+    Args:
+        weight: (outputs, inputs).
+        bias: (outputs,), or None.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        short = weight.detach().bfloat16()
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(short, _TRIAL_FRAMES)
+        held = None if bias is None else bias.detach().bfloat16()
+        self.bias: Tensor | None
+        self.register_buffer("bias", held, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs) of the dtype of x."""
+        short = x.bfloat16()
+        y = torch.ops.mkldnn._linear_pointwise(short, self._packed, self.bias, "none", [], "")
+        return y.to(x.dtype)
+
+
+class ShortFeedForward(nn.Module):
+    """A feed-forward layer without a norm that stays in a shorter float inside.
+
+    What is inside is four times as wide as what comes in: casting it there and back would cost as
+    much as it saves, and change nothing.
+
+    Args:
+        layers: whose linear layers return the dtype that they are given.
+        dtype: inside.
+    """
+
+    def __init__(self, layers: FeedForward, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.inner, self.outer = layers.inner, layers.outer
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform each frame of x (B, T, D)."""
+        return self.outer(functional.relu_(self.inner(x.to(self.dtype)))).to(x.dtype)
+
+
+def apply(encoder: Encoder, decoder: Decoder, kind: Kind) -> None:
+    """Turn both to inference in the given arithmetic, in place and for good.
+
+    Raises:
+        ValueError: a kind that this device cannot compute.
+    """
+    check(kind, encoder.norm.weight.device)
+    for stack in (encoder.blocks, decoder.blocks, decoder.last):
+        _convert(stack, kind)
+    encoder.requires_grad_(False).eval()
+    decoder.requires_grad_(False).eval()
+
+
+def choose(device: torch.device, config: ParaformerConfig) -> Kind:
+    """Measure for some milliseconds what this machine is fastest in.
+
+    Args:
+        device: where the model will run.
+        config: of the model; the trials have its shapes.
+    """
+    if device.type != "cpu":
+        return "float16"
+    return fastest(lambda kind: _trial(kind, config))
+
+
+def _trial(kind: Kind, config: ParaformerConfig) -> Callable[[], object]:
+    dim = config.encoder.dim
+    block = nn.Sequential(FeedForward(dim, config.encoder.ffn_dim, 0.0)).eval()
+    _convert(block, kind)
+    x = torch.randn(1, _TRIAL_FRAMES, dim)
+    return lambda: block(x)
+
+
+def _convert(module: nn.Module, kind: Kind) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(module, name, _layer(child, kind))
+            continue
+        _convert(child, kind)
+        if kind in ("bfloat16", "float16") and isinstance(child, FeedForward) and not child.normed:
+            setattr(module, name, ShortFeedForward(child, dtype_of(kind)))
+
+
+def _layer(linear: nn.Linear, kind: Kind) -> nn.Module:
+    weight, bias = linear.weight, linear.bias
+    if kind == "float32":
+        return linear
+    if kind == "int8":
+        return Int8Linear(weight, bias)
+    if kind == "bfloat16" and weight.device.type == "cpu" and _packs():
+        return PackedLinear(weight, bias)
+    return CastLinear(weight, bias, dtype_of(kind))
+
+
+def _packs() -> bool:
+    """Whether the library's order of weights is known to help: on x86 with instructions for it."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return "bfloat16" in able() and capability.startswith("AVX512")

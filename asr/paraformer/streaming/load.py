@@ -1,0 +1,45 @@
+"""From a name to a live Paraformer."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.reader import expected
+from echoic.asr.paraformer.streaming.chunks import Chunks
+from echoic.asr.paraformer.streaming.recognizer import LiveConfig, ParaformerRecognizer
+
+
+def load_recognizer(
+    name_or_dir: str | Path,
+    *,
+    chunk_ms: float | None = None,
+    device: torch.device,
+    dtype: str = "auto",
+    hotwords: str | None = None,
+) -> ParaformerRecognizer:
+    """Load a live recogniser.
+
+    Args:
+        name_or_dir: a name in the box, a Hugging Face id, or a folder.
+        chunk_ms: sound heard at once, rounded to whole stacked frames (60 ms); None for the cut
+            that the model was trained on.
+        device: where to compute.
+        dtype: see `Paraformer.to_inference`.
+        hotwords: words to expect, see `HotWords.parse`.
+
+    Raises:
+        CheckpointError: no such model.
+        ValueError: a model that does not stream, a chunk that is no stretch of time, or a bonus
+            of a hot word that is no number.
+    """
+    model = Paraformer.from_pretrained(name_or_dir).to_inference(device=device, dtype=dtype)
+    chunks = model.config.chunks or Chunks()
+    if chunk_ms is not None:
+        if not chunk_ms > 0:
+            raise ValueError(f"chunk_ms is {chunk_ms}; it must be above 0")
+        frames = round(chunk_ms / 1000 / model.config.frontend.frame_seconds)
+        chunks = replace(chunks, stride=max(1, frames))
+    live = LiveConfig(chunks, hotwords=expected(model, hotwords))
+    return ParaformerRecognizer(model, live)

@@ -1,0 +1,111 @@
+"""The same words in every arithmetic."""
+
+import functools
+
+import pytest
+import torch
+from live_signals import speech
+from small_paraformer import CUTS, paraformer
+from torch import nn
+
+from echoic.asr.arithmetic import CANDIDATES, CastLinear, Int8Linear, Kind, able
+from echoic.asr.paraformer import arithmetic
+from echoic.asr.paraformer.arithmetic import PackedLinear, ShortFeedForward
+from echoic.asr.paraformer.config import preset
+from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.sanm import FeedForward
+from echoic.asr.paraformer.streaming.recognizer import LiveConfig, ParaformerRecognizer
+
+CPU = torch.device("cpu")
+each_kind = pytest.mark.parametrize("kind", [kind for kind in able() if kind != "float32"])
+
+
+@functools.cache
+def talk() -> torch.Tensor:
+    return speech(2, 32_000, torch.Generator().manual_seed(1))
+
+
+def turned(kind: str) -> Paraformer:
+    return paraformer().to_inference(device=CPU, dtype=kind)
+
+
+def logits(model: Paraformer, wav: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        features, lengths = model.frontend(wav, None)
+        hidden = model.encode(features, lengths)
+        return model.decode(model.predictor(hidden, lengths), hidden, lengths)
+
+
+@each_kind
+def test_scores_are_near_those_of_float32(kind: Kind):
+    exact, short = logits(paraformer(), talk()), logits(turned(kind), talk())
+    # A token more or less at the end would be another matter than rounding.
+    assert exact.shape == short.shape
+    error = (exact - short).std() / exact.std()
+    assert 0 < error < 0.05
+
+
+@each_kind
+def test_an_utterance_does_not_know_its_neighbours(kind: Kind):
+    model = turned(kind)
+    together = model.recognize(talk(), torch.tensor([32_000, 20_000]))
+    alone = [model.recognize(talk()[:1])[0], model.recognize(talk()[1:, :20_000])[0]]
+    assert alone[0].text != alone[1].text
+    for one, other in zip(together, alone, strict=True):
+        assert one.tokens == other.tokens
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+
+
+@each_kind
+def test_it_streams_in_every_kind(kind: Kind):
+    recognizer = ParaformerRecognizer(turned(kind), LiveConfig(CUTS["back"]))
+
+    def listen(piece: int) -> str:
+        state, said = recognizer.initial_state(), []
+        for part in talk()[:1].split(piece, dim=1):
+            state, events = recognizer.step(state, part)
+            said += events
+        said += recognizer.finish(state)[1]
+        return " ".join(event.text for event in said if event.type == "final")
+
+    assert listen(32_000) == listen(1_234) != ""
+
+
+def test_layers_are_what_they_are_called():
+    kinds = {"float32": (nn.Linear,), "bfloat16": (CastLinear, PackedLinear), "int8": (Int8Linear,)}
+    for kind in able():
+        model = turned(kind)
+        assert model.arithmetic == kind
+        blocks = [*model.encoder.blocks, *model.decoder.blocks, model.decoder.last]
+        layers = [m for b in blocks for m in b.modules() if "Linear" in type(m).__name__]
+        assert layers
+        (found,) = {type(layer) for layer in layers}
+        assert found in kinds[kind]
+        assert type(model.decoder.output) is nn.Linear
+
+
+@pytest.mark.skipif("bfloat16" not in able(), reason="no instructions for bfloat16")
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_order_of_weights_changes_nothing(bias: bool):
+    layer = nn.Linear(64, 32, bias=bias)
+    short = CastLinear(layer.weight, layer.bias, torch.bfloat16)
+    packed = PackedLinear(layer.weight, layer.bias)
+    for size in (1, 7, 400):
+        x = torch.randn(2, size, 64, generator=torch.Generator().manual_seed(size))
+        torch.testing.assert_close(packed(x), short(x), rtol=0.01, atol=1e-5)
+
+
+def test_a_short_layer_does_what_its_parts_do():
+    whole = FeedForward(16, 64, 0.1).eval()
+    whole.inner, whole.outer = (  # pyright: ignore[reportAttributeAccessIssue]
+        CastLinear(part.weight, part.bias, torch.bfloat16) for part in (whole.inner, whole.outer)
+    )
+    x = torch.randn(2, 9, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ShortFeedForward(whole, torch.bfloat16)(x), whole(x))
+
+
+def test_the_choice_is_one_that_works():
+    kind = arithmetic.choose(CPU, preset("tiny", 12))
+    assert kind in CANDIDATES
+    assert turned("auto").recognize(talk())[0].text
+    assert arithmetic.choose(torch.device("cuda"), preset("tiny", 12)) == "float16"
