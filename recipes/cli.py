@@ -30,6 +30,7 @@ VERBS: dict[str, Verb] = {
     "models": Verb(
         "echoic.recipes.models", "List the models, adapters and codecs that come in the box."
     ),
+    "prepare": Verb("echoic.recipes.prepare.cli", "Make manifests of data sets."),
     "data": Verb("echoic.recipes.data.cli", "Check, count and convert manifests of training data."),
     "train": Verb("echoic.recipes.train", "Train a model by a recipe."),
     "import": Verb("echoic.recipes.imports", "Import what others published."),

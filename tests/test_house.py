@@ -65,6 +65,7 @@ def test_only_the_table_of_verbs_knows_the_command_lines():
         ("recipes/cli.py", "echoic.cuda_ext.cli"),
         ("recipes/cli.py", "echoic.demo.cli"),
         ("recipes/cli.py", "echoic.recipes.data.cli"),
+        ("recipes/cli.py", "echoic.recipes.prepare.cli"),
     }
 
 

@@ -6,7 +6,7 @@ and the readers of sound is imported when it runs.
 
 import typer
 
-from echoic.recipes.data import check, convert, stats
+from echoic.recipes.data import check, convert, shard, stats
 
 data = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -21,5 +21,5 @@ def data_() -> None:
     """Check, count and convert manifests of training data."""
 
 
-for command in (check, convert, stats):
+for command in (check, convert, shard, stats):
     command.add(data)

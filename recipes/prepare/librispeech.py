@@ -1,67 +1,86 @@
-"""Make a manifest of a LibriSpeech folder, or of any in its form (LibriTTS has another).
+"""Make a manifest of LibriSpeech, or of any folder in its form (LibriTTS has another).
 
+    echoic prepare librispeech LibriSpeech/train-clean-100 OUT.jsonl
     python -m echoic.recipes.prepare.librispeech LibriSpeech/train-clean-100 OUT.jsonl
 
-OUT gets a line for each utterance: audio (path relative to OUT), id, text, lang, speaker, duration
-(s). Texts are in capitals without marks, as published.
+`split` is the subset's name. Texts are in capitals without marks, as published.
 """
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
-from tqdm import tqdm
+import typer
 
-from echoic.audio.io import info
+from echoic.recipes.prepare.command import (
+    Checksums,
+    Folder,
+    Mode,
+    Out,
+    Overwrite,
+    Verify,
+    make,
+    run,
+)
+from echoic.recipes.prepare.download import Subset, librispeech_at
+
+if TYPE_CHECKING:
+    from echoic.recipes.prepare.corpus import Found
 
 
-def rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield id, text, speaker and the path of the sound of each utterance, in order.
+def add(group: typer.Typer) -> None:
+    """Add the command to the group `prepare`."""
+    group.command()(librispeech)
+
+
+def librispeech(
+    source: Folder,
+    out: Out,
+    download: Annotated[
+        Subset | None, typer.Option(help="Fetch this subset into SRC first, if it is not there.")
+    ] = None,
+    checksums: Checksums = False,
+    verify: Verify = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """LibriSpeech: a subset, or the folder of several."""
+    run(
+        lambda: utterances(librispeech_at(source, download)),
+        out,
+        Mode(checksums, verify, overwrite),
+    )
+
+
+def utterances(folder: Path) -> "Iterator[Found]":
+    """Find the utterances of a folder.
 
     Raises:
-        ValueError: no transcripts there, or a line of one that is none; names file and line.
-        FileNotFoundError: an utterance without its sound.
+        ValueError: no transcripts there.
     """
-    transcripts = sorted(folder.rglob("*.trans.txt"))
+    from echoic.recipes.prepare.corpus import Bad, Utterance, find, text_of
+
+    transcripts = find(folder.resolve(), "*.trans.txt")
     if not transcripts:
         raise ValueError(
             f"{folder}: no *.trans.txt; expected a LibriSpeech subset such as train-clean-100"
         )
     for path in transcripts:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        split = path.parents[2].name  # SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt
+        try:
+            lines = text_of(path).splitlines()
+        except (OSError, ValueError) as e:
+            yield Bad(str(e))
+            continue
+        for number, line in enumerate(lines, start=1):
             name, _, text = line.partition(" ")
             if not text.strip() or name.count("-") != 2:
-                raise ValueError(f"{path}, line {number}: expected SPEAKER-CHAPTER-NUMBER TEXT")
+                wanted = "expected SPEAKER-CHAPTER-NUMBER TEXT; mend or drop the line"
+                yield Bad(f"{path}, line {number}: {wanted}")
+                continue
             audio = path.parent / f"{name}.flac"
-            if not audio.is_file():
-                raise FileNotFoundError(f"{audio} is not there; unpack the archive again")
-            yield {"audio": audio, "id": name, "text": text.strip(), "speaker": name.split("-")[0]}
-
-
-def write_manifest(folder: Path, out: Path) -> tuple[int, float]:
-    """Write the manifest under a temporary name and move it; return utterances and seconds.
-
-    Raises:
-        ValueError, OSError: see `rows`; or a sound that cannot be read.
-    """
-    count, seconds = 0, 0.0
-    part = out.with_name(out.name + ".part")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("w", encoding="utf-8") as file:
-        for row in tqdm(rows(folder), unit="utterance", disable=not sys.stderr.isatty()):
-            duration = info(row["audio"]).duration
-            if duration is None:
-                raise ValueError(f"{row['audio']} does not tell its length; unpack it again")
-            audio = os.path.relpath(row["audio"], out.parent)
-            line = row | {"audio": audio, "lang": "en", "duration": round(duration, 3)}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            count, seconds = count + 1, seconds + duration
-    part.replace(out)
-    return count, seconds
+            yield Utterance(name, audio, text, "en", name.split("-")[0], split)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,13 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     given = parser.parse_args(arguments)
-    try:
-        count, seconds = write_manifest(given.folder, given.out)
-    except (OSError, ValueError) as error:
-        print(f"librispeech: {error}", file=sys.stderr)
-        return 1
-    print(f"{given.out}: {count} utterances, {seconds / 3600:.2f} hours")
-    return 0
+    return make(lambda: utterances(given.folder), given.out, name="librispeech")
 
 
 if __name__ == "__main__":

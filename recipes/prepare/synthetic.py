@@ -1,11 +1,13 @@
 """Make training speech: voices read the sentences of any prose.
 
+    echoic prepare synthetic OUT --text FILE [--voice ENGINE:NAME=HOURS ...]
     python -m echoic.recipes.prepare.synthetic OUT --text FILE [--voice ENGINE:NAME=HOURS ...]
 
 OUT gets `audio/` and `manifest.jsonl` with a line for every sentence: audio (path relative to OUT),
-text, lang, speaker, duration (s), source, speed and pitch. Every sentence is read once, by the
-voice that is farthest behind its share of the hours; its pace and pitch are drawn from the seed and
-the sentence. Run again, it goes on where it was stopped; with more hours, it adds to what is there.
+text, lang, speaker, duration (s), source, speed, pitch, id and split. Every sentence is read once,
+by the voice that is farthest behind its share of the hours; its pace and pitch are drawn from the
+seed and the sentence. Run again, it goes on where it was stopped; with more hours, it adds to what
+is there.
 """
 
 import argparse
@@ -46,6 +48,8 @@ class Spoken:
         source: name of the text file.
         speed: factor of the voice's own pace, the change by `pitch` included.
         pitch: factor of the voice's own pitch and formants.
+        id: that of the sound's file; "" in old manifests, which had none.
+        split: train.
     """
 
     audio: str
@@ -56,6 +60,8 @@ class Spoken:
     source: str
     speed: float
     pitch: float
+    id: str = ""
+    split: str = "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,9 @@ def _record(out: Path, voice: Voice, text: str, source: str, plan: Plan) -> Spok
     (out / audio).parent.mkdir(parents=True, exist_ok=True)
     save(out / audio, wav, SAMPLE_RATE)
     rounded = round(seconds, 3), round(speed, 3), pitch
-    return Spoken(audio.as_posix(), text, "en", str(voice), rounded[0], source, *rounded[1:])
+    return Spoken(
+        audio.as_posix(), text, "en", str(voice), rounded[0], source, *rounded[1:], key[:16]
+    )
 
 
 @lru_cache(maxsize=128)
@@ -221,9 +229,9 @@ def _hours(argument: str) -> tuple[Voice, float]:
         raise argparse.ArgumentTypeError(f"{argument!r}: {e}") from e
 
 
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m echoic.recipes.prepare.synthetic",
+        prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -244,9 +252,11 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
-    options = _arguments(arguments)
+def main(
+    arguments: Sequence[str] | None = None, prog: str = "python -m echoic.recipes.prepare.synthetic"
+) -> int:
+    """Run the command, which its help calls `prog`; returns the exit code."""
+    options = _arguments(arguments, prog)
     try:
         plan = Plan(
             hours=dict(options.voice or [(Voice("hibari", "heart"), 1.0)]),

@@ -46,6 +46,38 @@ def read_textgrid(path: Path) -> list[TimedWord]:
         ImportError: praatio is not installed.
         ValueError: no TextGrid, or none with a tier of words.
     """
+    tiers = _tiers(path)
+    names = {name.lower(): name for name in tiers}
+    words = [tiers[names[name]] for name in _TIERS if name in names]
+    if not words:
+        raise ValueError(
+            f"{path}: no tier of words in intervals; it has {', '.join(tiers) or 'none'}"
+        )
+    return words[0]
+
+
+def read_tier(path: Path, name: str | None = None) -> list[TimedWord]:
+    """Return the intervals of a tier in which somebody speaks, in order.
+
+    Args:
+        path: of the TextGrid.
+        name: of the tier; None for the only one of intervals.
+
+    Raises:
+        ImportError: praatio is not installed.
+        ValueError: no TextGrid, no such tier, or several where none is named.
+    """
+    tiers = _tiers(path)
+    if name is None and len(tiers) == 1:
+        return next(iter(tiers.values()))
+    if name is None or name not in tiers:
+        wanted = "name one of its tiers" if name is None else f"no tier {name!r} of intervals"
+        raise ValueError(f"{path}: {wanted}; it has {', '.join(tiers) or 'none'}")
+    return tiers[name]
+
+
+def _tiers(path: Path) -> dict[str, list[TimedWord]]:
+    """What is said in each tier of intervals."""
     try:
         from praatio import textgrid
         from praatio.utilities.constants import Interval
@@ -59,18 +91,15 @@ def read_textgrid(path: Path) -> list[TimedWord]:
     except (PraatioException, OSError, ValueError, IndexError, KeyError) as e:
         reason = " ".join(str(e).split()) or type(e).__name__
         raise ValueError(f"{path}: cannot be read as a TextGrid ({reason[:120]})") from e
-    names = {name.lower(): name for name in grid.tierNames}
-    tiers = [grid.getTier(names[name]) for name in _TIERS if name in names]
-    words = [tier for tier in tiers if isinstance(tier, textgrid.IntervalTier)]
-    if not words:
-        raise ValueError(
-            f"{path}: no tier of words in intervals; it has {', '.join(grid.tierNames) or 'none'}"
-        )
-    return [
-        TimedWord(entry.label.strip(), float(entry.start), float(entry.end))
-        for entry in words[0].entries
-        if isinstance(entry, Interval) and entry.label.strip().lower() not in _SILENT
-    ]
+    return {
+        name: [
+            TimedWord(entry.label.strip(), float(entry.start), float(entry.end))
+            for entry in tier.entries
+            if isinstance(entry, Interval) and entry.label.strip().lower() not in _SILENT
+        ]
+        for name in grid.tierNames
+        if isinstance(tier := grid.getTier(name), textgrid.IntervalTier)
+    }
 
 
 def spans_of(words: Sequence[str], timed: Sequence[TimedWord]) -> list[tuple[float, float]] | None:

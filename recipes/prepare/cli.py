@@ -1,0 +1,60 @@
+"""The verb `prepare`: manifests of data sets on the disk, or of speech that is made.
+
+A data set is a module beside this one with a function `add(group)`; what it needs of torch and the
+readers of sound is imported when it runs.
+"""
+
+from typing import Annotated
+
+import typer
+
+from echoic.recipes.prepare import (
+    aishell,
+    commonvoice,
+    folder,
+    librispeech,
+    libritts,
+    ljspeech,
+    vctk,
+)
+
+prepare = typer.Typer(
+    no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb `prepare` to the command line."""
+    app.add_typer(prepare, name="prepare")
+
+
+@prepare.callback()
+def prepare_() -> None:
+    """Make manifests of data sets.
+
+    A manifest is JSON Lines: audio, id, duration, text, lang, speaker, split.
+    What is bad is passed over, told at the end, and makes the exit code 1.
+    Stopped, and run again, it goes on where it was.
+    """
+
+
+for data_set in (aishell, commonvoice, folder, librispeech, libritts, ljspeech, vctk):
+    data_set.add(prepare)
+
+
+# All words are its own parser's, --help too.
+_PASSED_ON = {"ignore_unknown_options": True, "help_option_names": []}
+
+
+@prepare.command(context_settings=_PASSED_ON)
+def synthetic(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="OUT --text FILE [--voice ENGINE:NAME=HOURS]..."),
+    ] = None,
+) -> None:
+    """Speech that installed voices read from any prose."""
+    from echoic.recipes.prepare.synthetic import main
+
+    if code := main(arguments or [], prog="echoic prepare synthetic"):
+        raise typer.Exit(code)
