@@ -1,5 +1,6 @@
 """`echoic env`: the page of facts to paste into a bug report, and what is missing with its mend."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -29,6 +30,7 @@ REQUIRED = {
     "typer": "pip install typer",
     "tqdm": "pip install tqdm",
     "rich": "pip install rich",
+    "sentencepiece": "pip install sentencepiece",
 }
 OPTIONAL = {
     "imageio-ffmpeg": "pip install 'echoic[ffmpeg]'",
@@ -85,13 +87,13 @@ def env(
 
 def gather() -> Iterator[Fact]:
     """Yield every fact; whatever a probe raises becomes a fact, never a traceback."""
-    yield from _package("echoic", "pip install -e .", required=True)
-    yield Fact("python", "ok", f"{platform.python_version()} ({sys.executable})")
-    yield Fact("system", "info", f"{platform.platform()}, {os.cpu_count()} processors")
+    yield _package("echoic", "pip install -e .", required=True)
+    yield _python()
+    yield _system()
     for package, mend in REQUIRED.items():
-        yield from _package(package, mend, required=True)
+        yield _package(package, mend, required=True)
     for package, mend in OPTIONAL.items():
-        yield from _package(package, mend, required=False)
+        yield _package(package, mend, required=False)
     probes: dict[str, Callable[[], Iterator[Fact]]] = {
         "torch devices": _torch_facts,
         "torchaudio native code": _torchaudio_guard,
@@ -105,6 +107,31 @@ def gather() -> Iterator[Fact]:
         yield from _guarded(topic, probe)
 
 
+def brief() -> dict[str, str]:
+    """Return what a training depends on, by topic: versions and devices, nothing slow to find."""
+    facts = [_system(), _python(), *_torch_facts()]
+    packages = ("torch", "numpy", "lightning", "torchaudio", "transformers", "peft")
+    facts += [_package(name, "", required=False) for name in packages]
+    return {fact.topic: fact.value for fact in facts}
+
+
+def _python() -> Fact:
+    return Fact("python", "ok", f"{platform.python_version()} ({sys.executable})")
+
+
+def _system() -> Fact:
+    return Fact("system", "info", f"{platform.platform()}, {os.cpu_count()} x {_processor()}")
+
+
+def _processor() -> str:
+    """Return the processor's name, as far as the system tells it."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def _guarded(topic: str, probe: Callable[[], Iterator[Fact]]) -> Iterator[Fact]:
     try:
         yield from probe()
@@ -113,12 +140,12 @@ def _guarded(topic: str, probe: Callable[[], Iterator[Fact]]) -> Iterator[Fact]:
         yield Fact(topic, "missing", f"{type(error).__name__}: {reason}")
 
 
-def _package(name: str, mend: str, *, required: bool) -> Iterator[Fact]:
+def _package(name: str, mend: str, *, required: bool) -> Fact:
     try:
-        yield Fact(name, "ok", importlib.metadata.version(name))
+        return Fact(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         value = "not installed" if required else "not installed, optional"
-        yield Fact(name, "missing" if required else "info", value, mend)
+        return Fact(name, "missing" if required else "info", value, mend)
 
 
 def _torch_facts() -> Iterator[Fact]:

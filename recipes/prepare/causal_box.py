@@ -11,31 +11,22 @@ export, evaluate, then call this again.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
+import torch
+
 from echoic.asr.errors import CheckpointError
+from echoic.asr.whisper.adapter import WEIGHTS_FILE
+from echoic.asr.whisper.hub import SHORT_NAMES
 from echoic.asr.whisper.training.export import export_adapter, read_run
+from echoic.recipes.model_card import About, Choices, Options, megabytes, text_of, write_card
 
-_CARD = Template("""# $name
+PRECISIONS = ("float16", "float32")
 
-| | |
-| --- | --- |
-| what | LoRA adapter ($size MB, half precision) that makes Whisper $base hear block by block |
-| loads in | `echoic stream --model $name`, and peft over Hugging Face's Whisper |
-| base | OpenAI's Whisper `$base`, MIT; the adapter is under this repository's licence |
-| method | $method |
-| blocks | one adapter for $blocks ms; look-ahead of the convolutions 12.5 ms |
-| training | $steps steps; `echoic train fit --config recipes/whisper/$recipe` |
-
-## Data
-
-$data
-
-## Measured
-
-$command
+_MEASURED = Template("""$command
 
 Word error rates with Whisper's normaliser; delays in seconds of sound after the end of a word, over
 the words that are right. "First shown" is when a word first appears, "settled" when it and all
@@ -43,8 +34,7 @@ before it stop changing, "promised" when the event says so (`stable`). Compute i
 
 $table
 
-Offline, the same base model has $offline % on these recordings.$notes
-""")
+Offline, the same base model has $offline % on these recordings.$notes""")
 
 _METHOD = (
     'block-causal encoder and "wait" targets after Krichli et al. 2025 (arXiv 2508.12301), own '
@@ -80,30 +70,59 @@ def main() -> None:
     parser.add_argument("--command", default="echoic stream eval MANIFEST --json REPORT.json")
     arguments = parser.parse_args()
     try:
-        export_adapter(arguments.checkpoint, arguments.folder)
+        about = write([arguments.checkpoint], arguments.folder, Options())
         if arguments.report is not None:
-            card = write_card(arguments)
-            (arguments.folder / "README.md").write_text(card, encoding="utf-8")
+            steps = read_run(arguments.checkpoint).get("global_step", "?")
+            recipe = f"`echoic train fit --config recipes/whisper/{arguments.recipe}`"
+            sections = {
+                "Data": text_of(arguments.data, "Not noted."),
+                "Measured": measured(arguments),
+            }
+            rows = {"training": f"{steps} steps; {recipe}"}
+            write_card(arguments.folder, about, rows, sections, Choices("apache-2.0"))
     except (CheckpointError, OSError, ValueError, KeyError) as e:
         sys.exit(f"causal_box: {e}")
 
 
-def write_card(arguments: argparse.Namespace) -> str:
-    """Return the model card."""
-    run = read_run(arguments.checkpoint)
+def write(checkpoints: Sequence[str | Path], folder: Path, options: Options) -> About:
+    """Write the adapter of a run; tell what it is.
+
+    Raises:
+        CheckpointError: no such checkpoint.
+        OSError: the folder cannot be written.
+    """
+    dtype = torch.float16 if options.precision == "float16" else torch.float32
+    export_adapter(checkpoints[0], folder, dtype=dtype)
+    adapter = read_run(checkpoints[0])["adapter"]
+    base = str(adapter["base"])
+    is_id = base.count("/") == 1 and not Path(base).is_dir()
+    streaming = adapter.get("streaming") or {}
+    blocks = ", ".join(str(20 * n) for n in streaming.get("block_frames", ()))
+    name = Path(base).name
+    return About(
+        what=options.description or f"LoRA adapter that makes Whisper {name} hear block by block",
+        rows={
+            "loads in": "`echoic stream`, and peft over Hugging Face's Whisper",
+            "base": f"OpenAI's Whisper `{name}`, MIT",
+            "method": _METHOD,
+            "blocks": f"one adapter for {blocks} ms; look-ahead of the convolutions 12.5 ms",
+            "stored": f"{options.precision}, {megabytes(folder / WEIGHTS_FILE)}",
+        },
+        use="echoic stream FILE --model DIR",
+        tags=("speech", "whisper", "streaming", "lora"),
+        pipeline="automatic-speech-recognition",
+        metrics=("wer",),
+        library="peft",
+        language="en" if base.endswith(".en") else None,
+        base=SHORT_NAMES.get(base, base if is_id else None),
+    )
+
+
+def measured(arguments: argparse.Namespace) -> str:
+    """Return what a report says, for a card."""
     report = json.loads(arguments.report.read_text(encoding="utf-8"))
-    weights = arguments.folder / "adapter_model.safetensors"
-    streaming = run["adapter"].get("streaming") or {}
-    notes = arguments.notes.read_text(encoding="utf-8").strip() if arguments.notes else ""
-    return _CARD.substitute(
-        name=arguments.folder.name,
-        method=_METHOD,
-        size=f"{weights.stat().st_size / 1e6:.1f}",
-        base=run["adapter"]["base"],
-        blocks=", ".join(str(20 * n) for n in streaming.get("block_frames", ())),
-        steps=run.get("global_step", "?"),
-        recipe=arguments.recipe,
-        data=arguments.data.read_text(encoding="utf-8").strip() if arguments.data else "Not noted.",
+    notes = text_of(arguments.notes)
+    return _MEASURED.substitute(
         command=f"`{arguments.command}`",
         table=_table(report["results"]),
         offline=_percent(report["offline"]["rate"]) if report.get("offline") else "(not measured)",

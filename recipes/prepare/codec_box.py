@@ -3,11 +3,13 @@
     python -m echoic.recipes.prepare.codec_box RUN.ckpt FOLDER
 
 The averaged weights are taken. FOLDER gets `config.json` and `model.safetensors`, which
-`echoic codec encode --model FOLDER` reads.
+`echoic codec encode --model FOLDER` reads. `echoic export` does the same from a run's folder, with
+a model card; here books can be left out, too.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from echoic.codecs.errors import CodecError
 from echoic.codecs.quantize.extend import shorten_quantizer
 from echoic.codecs.quantize.quantizer import Quantizer
 from echoic.codecs.training.build import codec_of_run
+from echoic.recipes.model_card import About, Options, megabytes
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -53,6 +56,36 @@ def make_box(
         codec = with_quantizer(codec, shorten_quantizer(codec.quantizer, layers))
     codec.save_pretrained(folder, dtype=DTYPES[dtype], description=description)
     return codec
+
+
+def write(checkpoints: Sequence[str | Path], folder: Path, options: Options) -> About:
+    """Write the codec of a run; tell what it is.
+
+    Raises:
+        CodecError: see `make_box`.
+        OSError: the folder cannot be written.
+    """
+    codec = make_box(
+        checkpoints[0],
+        folder,
+        dtype=options.precision,
+        averaged=options.averaged,
+        description=options.description,
+    )
+    millions = sum(p.numel() for p in codec.parameters()) / 1e6
+    frames = codec.sample_rate / codec.hop_length
+    return About(
+        what=options.description or f"neural codec, {codec.bits_per_second():.0f} bit/s",
+        rows={
+            "model": f"{codec.kind}, {millions:.2f} M parameters",
+            "sound": f"{codec.sample_rate} Hz, {frames:g} frames a second of "
+            f"{codec.num_codebooks} codes out of {codec.codebook_size}",
+            "stored": f"{options.precision}, {megabytes(folder / 'model.safetensors')}",
+        },
+        use="echoic codec encode FILE --model DIR",
+        tags=("speech", "neural-codec", codec.kind),
+        pipeline="audio-to-audio",
+    )
 
 
 def with_quantizer(codec: Codec, quantizer: Quantizer) -> Codec:

@@ -3,57 +3,56 @@
     python -m echoic.recipes.prepare.paraformer_box RUN.ckpt... FOLDER [--precision int8]
 
 Of several checkpoints the mean is taken. FOLDER gets `config.json`, `model.safetensors` and the
-vocabulary, which `Paraformer.from_pretrained(FOLDER)` reads, and with `--data` a model card.
+vocabulary, which `Paraformer.from_pretrained(FOLDER)` reads, and with `--data` a model card; from a
+run's folder, `echoic export` does the same and writes the card by itself.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from string import Template
+from typing import cast
 
 from echoic.asr.errors import CheckpointError
+from echoic.asr.paraformer.checkpoint import WEIGHTS_FILE, Precision
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.training.export import model_of_runs
+from echoic.recipes.model_card import About, Choices, Options, megabytes, text_of, write_card
 
 PRECISIONS = ("float16", "int8", "float32")
 COMMAND = "python -m echoic.recipes.prepare.paraformer_box"
 
-_CARD = Template("""# $name
 
-| | |
-| --- | --- |
-| what | $description |
-| model | Paraformer, $millions M parameters, $tokens tokens |
-| stored | $precision, $megabytes MB |
-| training | `echoic train fit --config recipes/paraformer/$recipe` |
-| weights | mean of $checkpoints checkpoint(s) |
-| made with | `$command` |
+def write(checkpoints: Sequence[str | Path], folder: Path, options: Options) -> About:
+    """Write the model of a run, or the mean of several checkpoints of it; tell what it is.
 
-## Data
-
-$data
-
-## Measured
-
-$measured
-""")
+    Raises:
+        CheckpointError: not such checkpoints, or not of one model.
+        OSError: the folder cannot be written.
+    """
+    model = model_of_runs(checkpoints, averaged=options.averaged)
+    model.save_pretrained(
+        folder, description=options.description, precision=cast(Precision, options.precision)
+    )
+    return about(model, folder, options)
 
 
-def make_card(folder: Path, model: Paraformer, given: argparse.Namespace) -> str:
-    """Return the model card of a folder that was written."""
-    measured = given.measured.read_text(encoding="utf-8").strip() if given.measured else "Not yet."
-    return _CARD.substitute(
-        name=folder.name,
-        description=given.description or "speech recognition in one pass",
-        millions=f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}",
-        tokens=len(model.tokenizer),
-        precision=given.precision,
-        megabytes=f"{(folder / 'model.safetensors').stat().st_size / 1e6:.1f}",
-        recipe=given.recipe,
-        checkpoints=len(given.checkpoints),
-        command=f"{COMMAND} RUN.ckpt... {folder.name} --precision {given.precision}",
-        data=given.data.read_text(encoding="utf-8").strip(),
-        measured=measured,
+def about(model: Paraformer, folder: Path, options: Options) -> About:
+    """Tell what a folder that was written holds."""
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    streams = model.config.chunks is not None
+    return About(
+        what=options.description or "Paraformer, speech recognition in one pass",
+        rows={
+            "model": f"Paraformer of {len(model.tokenizer)} tokens, {millions:.2f} M parameters",
+            "streams": "yes" if streams else "",
+            "stored": f"{options.precision}, {megabytes(folder / WEIGHTS_FILE)}",
+        },
+        use="echoic transcribe FILE --model DIR",
+        tags=("speech", "paraformer"),
+        pipeline="automatic-speech-recognition",
+        metrics=("wer", "cer"),
+        language=model.config.language,
     )
 
 
@@ -68,23 +67,28 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--last", action="store_true", help="the last weights, not their average")
     parser.add_argument("--description", default="", help="a line for lists of models")
     parser.add_argument("--recipe", default="paraformer-tiny-en.yaml", help="named on the card")
+    parser.add_argument("--license", default="apache-2.0", help="named on the card")
     parser.add_argument("--data", type=Path, help="a paragraph on the training data")
     parser.add_argument("--measured", type=Path, help="tables for the card")
     given = parser.parse_args(arguments)
     try:
-        model = model_of_runs(given.checkpoints, averaged=not given.last)
-        model.save_pretrained(
-            given.folder, description=given.description, precision=given.precision
-        )
+        options = Options(given.precision, not given.last, given.description)
+        told = write(given.checkpoints, given.folder, options)
         if given.data is not None:
-            card = make_card(given.folder, model, given)
-            (given.folder / "README.md").write_text(card, encoding="utf-8")
+            rows = {
+                "training": f"`echoic train fit --config recipes/paraformer/{given.recipe}`",
+                "weights": f"mean of {len(given.checkpoints)} checkpoint(s)",
+                "made with": f"`{COMMAND} RUN.ckpt... {given.folder.name} "
+                f"--precision {given.precision}`",
+            }
+            measured = text_of(given.measured, "Not yet.")
+            sections = {"Data": text_of(given.data), "Measured": measured}
+            write_card(given.folder, told, rows, sections, Choices(given.license))
     except (CheckpointError, OSError, ValueError) as error:
         print(f"paraformer_box: {error}", file=sys.stderr)
         return 1
     size = sum(path.stat().st_size for path in given.folder.iterdir())
-    millions = sum(p.numel() for p in model.parameters()) / 1e6
-    print(f"{given.folder}: {millions:.2f} M parameters, {size / 1e6:.1f} MB")
+    print(f"{given.folder}: {told.rows['model']}, {size / 1e6:.1f} MB")
     return 0
 
 

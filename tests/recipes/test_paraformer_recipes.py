@@ -1,5 +1,7 @@
 """The recipes of Paraformer: each runs, made small, from the commands that its data are made by."""
 
+import importlib
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,12 @@ from echoic.asr.paraformer.training.build import build, model_config, read_stati
 from echoic.asr.paraformer.training.export import model_of_runs, read_run
 from echoic.audio.io import save
 from echoic.recipes.cli import build_app
+from echoic.recipes.export_run import best_of
 from echoic.recipes.prepare.aishell import main as aishell
 from echoic.recipes.prepare.cmvn import main as cmvn
 from echoic.recipes.prepare.paraformer_box import main as make_box
 from echoic.recipes.prepare.vocabulary import main as vocabulary
+from echoic.recipes.run_folder import Found, find_run
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "paraformer"
 RECIPES = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
@@ -40,85 +44,94 @@ def recipe(name: str) -> dict[str, Any]:
     return yaml.safe_load(RECIPES[name].read_text(encoding="utf-8"))
 
 
-def small(name: str, folder: Path, **changes: Any) -> Path:
-    """The shipped recipe with a small model and prompts of its own."""
+def train(*words: str):
+    return CliRunner().invoke(build_app(["train"]), ["train", "fit", *words])
+
+
+def tried(name: str, folder: Path, *words: str) -> Found:
+    """The run of a shipped recipe on prompts, made small: a step, and what follows it."""
     folder.mkdir(exist_ok=True)
-    manifest = str(write_manifest(folder))
-    kind = ["--kind", "characters"] if name == "aishell1" else ["--size", "48"]
-    labels = recipe(name)["data"]["init_args"]["labels"]
-    words = [manifest, str(folder / "tokens"), *kind, "--labels", labels]
-    assert vocabulary(words) == 0
-    assert cmvn([f"{manifest},split=train", str(folder / "cmvn.json")]) == 0
-    values = recipe(name)
-    task, data = values["model"]["init_args"], values["data"]["init_args"]
-    looks_back = bool(task["model"].get("decoder", {}).get("shift"))
-    task["model"] |= {"encoder": MODEL["encoder"], "decoder": dict(MODEL["decoder"])}
-    if looks_back:
-        task["model"]["decoder"]["shift"] = MODEL["decoder"]["kernel_size"] // 2
-    task |= {"vocabulary": str(folder / "tokens"), "cmvn": str(folder / "cmvn.json")} | changes
-    sources = [{"path": manifest, "share": s.get("share", 1.0)} for s in data["train"]]
-    data |= {"train": sources, "validation": [{"path": manifest, "split": "dev"}]}
-    data |= {"vocabulary": str(folder / "tokens"), "num_workers": 0}
-    newest, best = (callback["init_args"] for callback in values["trainer"]["callbacks"])
-    newest |= {"dirpath": str(folder), "every_n_train_steps": 1}
-    best |= {"dirpath": str(folder / "best")}
-    values["trainer"] |= {
-        "max_steps": 1,
-        "accelerator": "cpu",
-        "val_check_interval": 1,
-        "logger": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "default_root_dir": str(folder),
-    }
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
-
-
-def train(path: Path, *words: str):
-    return CliRunner().invoke(build_app(["train"]), ["train", "fit", "--config", str(path), *words])
+    line = ["--config", str(RECIPES[name]), "--smoke", str(write_manifest(folder))]
+    line += ["--trainer.default_root_dir", str(folder), "--trainer.enable_progress_bar", "false"]
+    line += ["--trainer.enable_model_summary", "false", "--trainer.logger", "false"]
+    done = train(*line, "--trainer.max_steps", "1", *words)
+    assert done.exit_code == 0, done.output
+    return find_run(folder / "smoke")
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_runs(name: str, tmp_path: Path) -> None:
-    done = train(small(name, tmp_path))
-    assert done.exit_code == 0, done.output
-    assert read_run(tmp_path / "last.ckpt")["global_step"] == 1
-    (best,) = (tmp_path / "best").iterdir()
+    run = tried(name, tmp_path)
+    assert read_run(run.last)["global_step"] == 1
+    (best,) = best_of(run)
     assert best.name.startswith(("best-1-wer-", "best-1-cer-"))
     model = model_of_runs([best])
     assert model.config.predictor.kind == ("ctc" if name == "librispeech" else "cif")
 
 
 def test_a_stage_goes_on_from_the_one_before(tmp_path: Path) -> None:
-    first = small("paraformer-tiny-en", tmp_path / "first")
-    assert train(first).exit_code == 0
-    last = tmp_path / "first" / "last.ckpt"
-    second = small(
-        "paraformer-tiny-en", tmp_path / "second", init_from=str(last), mwer={"weight": 0.1}
-    )
-    done = train(second, "--trainer.max_steps", "2")
-    assert done.exit_code == 0, done.output
+    first = tried("paraformer-tiny-en", tmp_path / "first").last
     # The model must not be nearer to a random one than to what it began as.
-    states = [model_of_runs([p]).state_dict() for p in (last, tmp_path / "second" / "last.ckpt")]
+    second = tried(
+        "paraformer-tiny-en", tmp_path / "second", "--trainer.max_steps", "2",
+        "--model.init_args.init_from", str(first), "--model.init_args.mwer.weight", "0.1",
+    ).last  # fmt: skip
+    states = [model_of_runs([p]).state_dict() for p in (first, second)]
     key = "encoder.blocks.0.attention.qkv.weight"
     assert 0 < float((states[0][key] - states[1][key]).abs().max()) < 0.02
 
 
 def test_a_model_that_streams_too(tmp_path: Path) -> None:
-    path = small("paraformer-tiny-en", tmp_path)
     cuts = '[{"look_back": 2, "stride": 4, "look_ahead": 2}, {"stride": 8}]'
     chunks = ["--model.init_args.chunks.cuts", cuts, "--model.init_args.chunks.probability", "1"]
-    done = train(path, *chunks)
-    assert done.exit_code == 0, done.output
-    config = model_of_runs([tmp_path / "last.ckpt"]).config
+    config = model_of_runs([tried("paraformer-tiny-en", tmp_path, *chunks).last]).config
     assert config.decoder.shift == 1
     assert config.chunks == Chunks(2, 4, 2)
 
 
+def test_recipes_are_laid_over_each_other(tmp_path: Path) -> None:
+    over = tmp_path / "over.yaml"
+    over.write_text("model: {init_args: {ema_decay: 0.5}}\ntrainer: {max_steps: 7}\n")
+    both = ["--config", str(RECIPES["paraformer-tiny-en"]), "--config", str(over)]
+    shown = yaml.safe_load(train(*both, "--trainer.precision", "32-true", "--print_config").stdout)
+    asked = recipe("paraformer-tiny-en")
+    assert shown["model"]["init_args"]["ema_decay"] == 0.5
+    assert shown["model"]["init_args"]["vocabulary"] == asked["model"]["init_args"]["vocabulary"]
+    assert (shown["trainer"]["max_steps"], shown["trainer"]["precision"]) == (7, "32-true")
+    assert len(shown["trainer"]["callbacks"]) == len(asked["trainer"]["callbacks"])
+
+
+def test_the_help_of_a_class_lists_every_field() -> None:
+    for section in ("model", "data"):
+        kind = recipe("paraformer-tiny-en")[section]["class_path"]
+        page = train(f"--{section}.help", kind)
+        assert page.exit_code == 0
+        module, _, name = kind.rpartition(".")
+        fields = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+        assert len(fields) > 10
+        assert [f for f in fields if f"--{section}.{f} " not in page.stdout] == []
+
+
+def test_steps_of_several_batches_in_half_precision(tmp_path: Path) -> None:
+    small = tried("paraformer-tiny-en", tmp_path).folder / "config.yaml"
+    root = tmp_path / "again"
+    done = train(
+        "--config", str(small), "--trainer.default_root_dir", str(root),
+        "--trainer.accumulate_grad_batches", "2", "--trainer.precision", "bf16-mixed",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    run = read_run(find_run(root).last)
+    assert run["global_step"] == 1
+    assert run["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"] == 2
+    # The mean of the weights has followed, and is not the weights.
+    assert int(run["state_dict"]["average.updates"]) == 1
+    key = "model.encoder.blocks.0.attention.qkv.weight"
+    assert not torch.equal(run["state_dict"][key], run["state_dict"][f"average.{key}"])
+
+
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
-    path = small("paraformer-tiny-en", tmp_path)
+    # The recipe of a run is one that runs.
+    path = tried("paraformer-tiny-en", tmp_path).folder / "config.yaml"
     manifest = tmp_path / "manifest.jsonl"
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     no_text = tmp_path / "no_text.jsonl"
@@ -137,7 +150,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
             "expected a model with decoder.shift",
         ),
     ):
-        result = train(path, *words)
+        result = train("--config", str(path), *words)
         assert result.exit_code == 2, (words, result.output)
         lines = [line for line in result.stderr.splitlines() if line.startswith("echoic: ")]
         assert len(lines) == 1

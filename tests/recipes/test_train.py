@@ -18,6 +18,7 @@ from echoic.asr.whisper.streaming.load import load_recognizer
 from echoic.asr.whisper.training.export import export_adapter, read_run
 from echoic.asr.whisper.training.task import CausalWhisperTask
 from echoic.recipes.cli import build_app
+from echoic.recipes.run_folder import METRICS_FILE, find_run, read_lines
 from echoic.recipes.train import one_line
 
 ECHOIC = Path(sys.executable).with_name("echoic")
@@ -25,11 +26,9 @@ RECIPES = Path(__file__).parents[2] / "recipes" / "whisper"
 SHIPPED = RECIPES / "causal-tiny.en.yaml"
 
 
-def recipe(
-    folder: Path, base: str, manifest: Path, steps: int = 2, shipped: Path = SHIPPED
-) -> Path:
+def recipe(folder: Path, base: str, manifest: Path) -> Path:
     """A shipped recipe, made small."""
-    values = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    values = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
     values["model"]["init_args"] |= {"base": base, "lora": {"rank": 2}}
     values["data"]["init_args"] |= {
         "base": base,
@@ -48,7 +47,7 @@ def recipe(
     assert checkpoints["class_path"].endswith("ModelCheckpoint")
     checkpoints["init_args"] = {"dirpath": str(folder), "every_n_train_steps": 1, "save_last": True}
     values["trainer"] |= {
-        "max_steps": steps,
+        "max_steps": 2,
         "accelerator": "cpu",
         "logger": False,
         "enable_progress_bar": False,
@@ -75,10 +74,16 @@ def train(*words: str | Path):
 @pytest.mark.parametrize("shipped", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_runs(shipped: Path, tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path / "aligned.jsonl", clicking_corpus(tmp_path))
-    base = str(write_folder(tmp_path / "base"))
-    done = train("fit", "--config", recipe(tmp_path, base, manifest, 1, shipped))
+    base = write_folder(tmp_path / "base")
+    done = train(
+        "fit", "--config", shipped, "--smoke", manifest, "--trainer.default_root_dir", tmp_path,
+        "--model.init_args.base", base, "--data.init_args.base", base, "--trainer.max_steps", "1",
+    )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert read_run(tmp_path / "last.ckpt")["global_step"] == 1
+    run = find_run(tmp_path / "smoke")
+    assert read_run(run.last)["global_step"] == 1
+    heard = [name for line in read_lines(run.folder / METRICS_FILE) for name in line]
+    assert {"val/wer_320", "val/wer_offline"} <= set(heard)
 
 
 def test_a_run_from_the_recipe_to_a_recogniser(small: Path, tmp_path: Path) -> None:

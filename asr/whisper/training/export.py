@@ -36,12 +36,15 @@ def read_run(checkpoint: str | Path) -> dict[str, Any]:
     return values
 
 
-def export_adapter(checkpoint: str | Path, folder: str | Path) -> None:
-    """Write the adapter of a checkpoint in half precision, as peft lays it out.
+def export_adapter(
+    checkpoint: str | Path, folder: str | Path, *, dtype: torch.dtype = torch.float16
+) -> None:
+    """Write the adapter of a checkpoint, as peft lays it out.
 
     Args:
         checkpoint: see `read_run`.
         folder: made if it does not exist.
+        dtype: to store in.
 
     Raises:
         CheckpointError: see `read_run`.
@@ -65,5 +68,5 @@ def export_adapter(checkpoint: str | Path, folder: str | Path) -> None:
         if streaming is None
         else StreamingAdapterConfig.from_dict({"base_model": base, **streaming}),
         metadata={"steps": str(values.get("global_step", ""))},
-        dtype=torch.float16,
+        dtype=dtype,
     )
