@@ -68,7 +68,8 @@ def test_the_same_events_from_files_pipes_and_raw_samples(command: StreamCommand
 
 def test_options_reach_the_loader_and_the_gate(command: StreamCommand):
     command.type(SHORT, "-m", "base", "--policy", "agreement", "--chunk_ms", "500", "--beam_size",
-                 "3", "--language", "en", "--device", "cpu", "--compute-type", "int8")  # fmt: skip
+                 "3", "--language", "en", "--device", "cpu", "--compute-type", "int8",
+                 "--hotwords", "Dashwood")  # fmt: skip
     assert command.loaded == [
         {
             "model": "base",
@@ -78,6 +79,7 @@ def test_options_reach_the_loader_and_the_gate(command: StreamCommand):
             "language": "en",
             "device": "cpu",
             "dtype": "int8",
+            "hotwords": "Dashwood",
         }
     ]
     sound = np.concatenate([speech(), np.zeros(8000), speech(), np.zeros(16000)])
