@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from echoic.audio.errors import one_line
+from echoic.recipes.prepare.download import Subset
 
 if TYPE_CHECKING:
     from echoic.recipes.prepare.corpus import Found, Outcome
@@ -25,6 +26,12 @@ Out = Annotated[
 Split = Annotated[str, typer.Option(metavar="NAME", help="What to call this part.")]
 Original = Annotated[
     bool, typer.Option("--original", help="Texts as printed: numbers in digits, abbreviations.")
+]
+Download = Annotated[
+    bool, typer.Option("--download", help="Fetch it into SRC first, if it is not there.")
+]
+DownloadSubset = Annotated[
+    Subset | None, typer.Option(help="Fetch this subset into SRC first, if it is not there.")
 ]
 Checksums = Annotated[
     bool, typer.Option("--checksums", help="Write the SHA-256 of each recording into its row.")

@@ -10,12 +10,13 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from echoic.recipes.prepare.command import (
     Checksums,
+    DownloadSubset,
     Folder,
     Mode,
     Out,
@@ -24,7 +25,7 @@ from echoic.recipes.prepare.command import (
     make,
     run,
 )
-from echoic.recipes.prepare.download import Subset, librispeech_at
+from echoic.recipes.prepare.download import librispeech_at
 
 if TYPE_CHECKING:
     from echoic.recipes.prepare.corpus import Found
@@ -38,9 +39,7 @@ def add(group: typer.Typer) -> None:
 def librispeech(
     source: Folder,
     out: Out,
-    download: Annotated[
-        Subset | None, typer.Option(help="Fetch this subset into SRC first, if it is not there.")
-    ] = None,
+    download: DownloadSubset = None,
     checksums: Checksums = False,
     verify: Verify = False,
     overwrite: Overwrite = False,

@@ -8,12 +8,13 @@ the subset's name.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from echoic.recipes.prepare.command import (
     Checksums,
+    DownloadSubset,
     Folder,
     Mode,
     Original,
@@ -22,7 +23,7 @@ from echoic.recipes.prepare.command import (
     Verify,
     run,
 )
-from echoic.recipes.prepare.download import Subset, libritts_at
+from echoic.recipes.prepare.download import libritts_at
 
 if TYPE_CHECKING:
     from echoic.recipes.prepare.corpus import Found
@@ -37,9 +38,7 @@ def libritts(
     source: Folder,
     out: Out,
     original: Original = False,
-    download: Annotated[
-        Subset | None, typer.Option(help="Fetch this subset into SRC first, if it is not there.")
-    ] = None,
+    download: DownloadSubset = None,
     checksums: Checksums = False,
     verify: Verify = False,
     overwrite: Overwrite = False,

@@ -7,12 +7,13 @@ A line of metadata.csv is NAME|TEXT|NORMALIZED, with no quotes around anything.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from echoic.recipes.prepare.command import (
     Checksums,
+    Download,
     Folder,
     Mode,
     Original,
@@ -38,9 +39,7 @@ def ljspeech(
     out: Out,
     original: Original = False,
     split: Split = "train",
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch it into SRC first, if it is not there.")
-    ] = False,
+    download: Download = False,
     checksums: Checksums = False,
     verify: Verify = False,
     overwrite: Overwrite = False,

@@ -14,6 +14,7 @@ import typer
 
 from echoic.recipes.prepare.command import (
     Checksums,
+    Download,
     Folder,
     Mode,
     Out,
@@ -38,9 +39,7 @@ def vctk(
     out: Out,
     mic: Annotated[int, typer.Option(min=1, max=2, help="Microphone.")] = 1,
     split: Split = "train",
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch it into SRC first, if it is not there.")
-    ] = False,
+    download: Download = False,
     checksums: Checksums = False,
     verify: Verify = False,
     overwrite: Overwrite = False,
