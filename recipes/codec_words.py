@@ -131,7 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         books = [int(n) for n in options.n_q.split(",")] if options.n_q else [codec.num_codebooks]
         for n in books:
             codec.check_n_q(n)
-        words = measure(rows, codec, Transcriber.from_pretrained(options.recognizer), books)
+        # Not "auto": what that picks depends on the machine and its load, and with it some words.
+        recognizer = Transcriber.from_pretrained(options.recognizer, dtype="float32")
+        words = measure(rows, codec, recognizer, books)
     except (AudioDecodeError, CheckpointError, CodecError, OSError, ValueError) as error:
         print(f"codec_words: {error}", file=sys.stderr)
         return 1
