@@ -10,6 +10,7 @@ from echoic.codecs.losses.adversarial import (
 )
 from echoic.codecs.losses.balancer import GradientBalancer
 from echoic.codecs.losses.mel import MelLoss, MelLossConfig
+from echoic.codecs.losses.perceptual import PerceptualLoss
 from echoic.codecs.losses.spectra import ComplexStftLoss
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Judgement",
     "MelLoss",
     "MelLossConfig",
+    "PerceptualLoss",
     "Reduction",
     "discriminator_loss",
     "feature_matching",

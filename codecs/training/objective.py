@@ -11,6 +11,7 @@ from echoic.codecs.losses import (
     Judgement,
     MelLoss,
     MelLossConfig,
+    PerceptualLoss,
     Reduction,
     discriminator_loss,
     feature_matching,
@@ -27,6 +28,7 @@ class LossWeights:
         mel: `MelLoss`.
         complex: `ComplexStftLoss`.
         waveform: mean absolute difference of samples.
+        perceptual: `PerceptualLoss`, which needs a listener.
         adversarial: to be taken for real by the discriminators.
         feature_matching: to look the same inside them.
         commitment: of the encoder to its codes.
@@ -36,6 +38,7 @@ class LossWeights:
     mel: float = 15.0
     complex: float = 0.0
     waveform: float = 0.0
+    perceptual: float = 0.0
     adversarial: float = 1.0
     feature_matching: float = 2.0
     commitment: float = 0.25
@@ -96,6 +99,10 @@ class Objective(nn.Module):
         n_ffts: transforms of the complex spectra.
         adversarial: the game.
         complex_power: to which the magnitudes of complex spectra are raised.
+        listener: of the perceptual loss, see `PerceptualLoss`.
+
+    Raises:
+        ValueError: a perceptual loss without a listener, or a listener of another sample rate.
     """
 
     def __init__(
@@ -106,12 +113,15 @@ class Objective(nn.Module):
         n_ffts: Sequence[int],
         adversarial: AdversarialConfig,
         complex_power: float = 1.0,
+        listener: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        _check_listener(listener, weights, sample_rate)
         self.weights = weights
         self.adversarial = adversarial
         self.mel = MelLoss(sample_rate, mel)
         self.complex = ComplexStftLoss(n_ffts, power=complex_power)
+        self.perceptual = None if listener is None else PerceptualLoss(listener)
 
     def reconstruction(self, wav: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the distances of sounds (B, T)."""
@@ -122,6 +132,8 @@ class Objective(nn.Module):
             losses["complex"] = self.complex(wav, target)
         if self.weights.waveform:
             losses["waveform"] = (wav.float() - target.float()).abs().mean()
+        if self.weights.perceptual and self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(wav, target)
         return losses
 
     def discriminators(
@@ -170,3 +182,14 @@ class Objective(nn.Module):
         for loss in losses[1:]:
             total = total + loss
         return total / len(losses) if self.adversarial.families == "mean" else total
+
+
+def _check_listener(listener: nn.Module | None, weights: LossWeights, sample_rate: int) -> None:
+    if weights.perceptual and listener is None:
+        raise ValueError(
+            f"weight perceptual is {weights.perceptual} and nobody listens: name a listener, such "
+            "as echoic.asr.whisper.listener.WhisperListener"
+        )
+    rate = getattr(listener, "sample_rate", sample_rate)
+    if rate != sample_rate:
+        raise ValueError(f"the listener hears {rate} Hz and the codec has {sample_rate}")

@@ -21,7 +21,7 @@ from echoic.codecs.training.optimization import (
 from echoic.codecs.training.watch import Watch
 
 # Losses that reach the codec through its waveform, as opposed to its latents.
-_OUTSIDE = ("mel", "complex", "waveform", "adversarial", "feature_matching")
+_OUTSIDE = ("mel", "complex", "waveform", "perceptual", "adversarial", "feature_matching")
 
 
 class CodecTask(lightning.LightningModule):
@@ -44,6 +44,7 @@ class CodecTask(lightning.LightningModule):
         mel: of the mel loss.
         n_ffts: transforms of the complex loss.
         complex_power: to which it raises magnitudes, see `ComplexStftLoss`.
+        listener: of the perceptual loss, such as `echoic.asr.whisper.listener.WhisperListener`.
         discriminators: see `Discriminators`; None for none, and nothing adversarial.
         adversarial: the game.
         optimizer: of the codec.
@@ -68,6 +69,7 @@ class CodecTask(lightning.LightningModule):
         mel: MelLossConfig | None = None,
         n_ffts: tuple[int, ...] = (512, 1024, 2048),
         complex_power: float = 1.0,
+        listener: torch.nn.Module | None = None,
         discriminators: dict[str, dict[str, Any]] | None = None,
         adversarial: AdversarialConfig | None = None,
         optimizer: OptimizerConfig | None = None,
@@ -93,7 +95,13 @@ class CodecTask(lightning.LightningModule):
         self.adversarial = AdversarialConfig() if adversarial is None else adversarial
         self.weights = LossWeights() if weights is None else weights
         self.objective = Objective(
-            self.codec.sample_rate, self.weights, mel, n_ffts, self.adversarial, complex_power
+            self.codec.sample_rate,
+            self.weights,
+            mel,
+            n_ffts,
+            self.adversarial,
+            complex_power,
+            listener,
         )
         self.optimizer_config = OptimizerConfig() if optimizer is None else optimizer
         self.discriminator_config = discriminator_optimizer or self.optimizer_config
@@ -157,7 +165,8 @@ class CodecTask(lightning.LightningModule):
         plays = self.discriminators is not None and step >= self.adversarial.start_step
         if plays and step % self.adversarial.discriminator_every == 0:
             logs |= self._update_discriminators(wav, fake.detach(), step)
-        losses = self.objective.reconstruction(fake, wav)
+        with self._networks(wav):
+            losses = self.objective.reconstruction(fake, wav)
         if plays:
             losses |= self._against(wav, fake)
         total = self._outside(losses, fake, step)
@@ -175,7 +184,9 @@ class CodecTask(lightning.LightningModule):
             made = self.average.codec(wav)
         wav = self._without_end(wav)
         made = made._replace(wav=self._without_end(made.wav.float()))
-        values = self.objective.reconstruction(made.wav, wav) | self.watch.measure(made.wav, wav)
+        with self._networks(wav):
+            values = self.objective.reconstruction(made.wav, wav)
+        values |= self.watch.measure(made.wav, wav)
         values["commitment"] = made.quantized.commitment
         self.log_dict(
             {f"val/{name}": value for name, value in values.items()},
