@@ -1,7 +1,6 @@
 """Kinds of arithmetic for linear layers, and how to find out which is fastest on this machine."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, get_args
@@ -9,6 +8,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from echoic.cuda_ext.int8_rows import ByteRows, rectified_to_bytes, rows_to_bytes
 
 Kind = Literal["float32", "bfloat16", "float16", "int8"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -23,43 +24,69 @@ TRIALS = 3
 class Int8Linear(nn.Module):
     """A linear layer on 8-bit weights (one scale a row) and activations (one scale a frame).
 
-    The library's dynamic quantisation takes one scale for the whole input, so that the answer for
-    one recording would depend on its neighbours in the batch. Here every frame is scaled to a peak
-    of one first, and a frame that spans exactly [-1, 1] is added, which pins the library's scale:
-    a frame's result is the same alone and in any batch.
+    A frame's result is the same alone and in any batch, where the library's own dynamic
+    quantisation takes one scale for all of them.
+
+    Args:
+        weight: (out_features, in_features).
+        bias: (out_features,), or None.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        scales = weight.detach().float().abs().amax(dim=1).clamp_min(1e-12) / 127
-        zeros = torch.zeros(len(scales), dtype=torch.int64)
-        with warnings.catch_warnings():  # of a move to torchao, which has no such kernel for CPUs
-            warnings.filterwarnings("ignore", category=UserWarning)
-            quantized = torch.quantize_per_channel(
-                weight.detach().float(), scales.double(), zeros, 0, torch.qint8
-            )
-        self._packed = torch.ops.quantized.linear_prepack(quantized, None)
-        # Without VNNI the kernel adds pairs of products in 16 bits: seven bits cannot overflow.
-        self._reduce_range = not torch.cpu._is_vnni_supported()
+        whole = weight.detach().float().cpu()
+        scales = whole.abs().amax(dim=1).clamp_min(1e-12) / 127
+        eight = (whole / scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
+        self._packed = torch.ops.onednn.qlinear_prepack(eight, None)
+        self._scales = scales
+        self._zeros = torch.zeros(len(scales), dtype=torch.int64)
+        # Without VNNI the library adds pairs of products in 16 bits: seven bits cannot overflow.
+        self._narrow = not torch.cpu._is_vnni_supported()
         empty = torch.zeros(self.out_features) if bias is None else bias.detach().float().clone()
         self.bias: Tensor
         self.register_buffer("bias", empty, persistent=False)
-        pin = torch.zeros(self.in_features)
-        pin[0], pin[-1] = -1.0, 1.0
-        self.pin: Tensor
-        self.register_buffer("pin", pin, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features), float32."""
-        flat = x.reshape(-1, self.in_features)
-        peak = flat.abs().amax(dim=1, keepdim=True).clamp_min_(1e-20)
-        scaled = flat.new_empty(len(flat) + 1, self.in_features)
-        torch.div(flat, peak, out=scaled[:-1])
-        scaled[-1] = self.pin
-        y = torch.ops.quantized.linear_dynamic(scaled, self._packed, self._reduce_range)
-        y = torch.addcmul(self.bias, y[:-1], peak)
-        return y.unflatten(0, x.shape[:-1])
+        rows = rows_to_bytes(x.reshape(-1, self.in_features), narrow=self._narrow)
+        return self._floats(rows).view(*x.shape[:-1], self.out_features)
+
+    def rectified(self, x: Tensor, then: "Int8Linear") -> Tensor:
+        """Return `then(relu(self(x)))`; what is between is never written down in floats.
+
+        Args:
+            x: (..., in_features).
+            then: the next layer.
+        """
+        rows = rows_to_bytes(x.reshape(-1, self.in_features), narrow=self._narrow)
+        between = rectified_to_bytes(
+            self._products(rows), rows.steps, self.bias, narrow=self._narrow
+        )
+        return then._floats(between).view(*x.shape[:-1], then.out_features)
+
+    def _floats(self, rows: ByteRows) -> Tensor:
+        return torch.addcmul(self.bias, self._products(rows), rows.steps[:, None])
+
+    def _products(self, rows: ByteRows) -> Tensor:
+        """Return (N, out_features) float32, to be multiplied by the rows' steps."""
+        if not len(rows.bytes):  # the library wants some
+            return rows.steps.new_empty(0, self.out_features)
+        return torch.ops.onednn.qlinear_pointwise(
+            rows.bytes,
+            1.0,
+            rows.zero,
+            self._packed,
+            self._scales,
+            self._zeros,
+            None,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
+        )
 
 
 class CastLinear(nn.Module):
@@ -146,8 +173,11 @@ def _has_instructions(kind: Kind) -> bool:
     if kind == "bfloat16":  # without them it is emulated, and fast at some sizes only
         ops = torch.ops.mkldnn
         return hasattr(ops, "_is_mkldnn_bf16_supported") and ops._is_mkldnn_bf16_supported()
-    if kind == "int8":
-        return "x86" in torch.backends.quantized.supported_engines
+    if kind == "int8":  # on other processors its products are not known to be faster than floats
+        return (
+            torch.backends.mkldnn.is_available()
+            and "x86" in torch.backends.quantized.supported_engines
+        )
     return True
 
 

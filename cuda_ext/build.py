@@ -34,6 +34,8 @@ ARCHITECTURES = (80, 86, 89, 90, 100, 120)
 AVX512 = ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma")
 # One file per instruction set. The rest is built for any processor and picks among them.
 X86_FLAGS = {
+    "rows_avx2.cpp": ("-mavx2", "-mfma"),
+    "rows_avx512.cpp": (*AVX512, "-mprefer-vector-width=512"),
     "search_avx2.cpp": ("-mavx2", "-mfma"),
     "search_avx512.cpp": AVX512,
     "screen_avx512_bf16.cpp": (*AVX512, "-mavx512bf16"),

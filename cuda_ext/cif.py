@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from echoic.cuda_ext import cif_registry as registry
+from echoic.cuda_ext import library
 from echoic.cuda_ext.cif_reference import (
     BAD_ALPHA,
     BAD_COUNT,
@@ -70,6 +71,7 @@ def cif(
     counts = _of_rows(counts, hidden, "counts")
     if max_tokens is not None and max_tokens < 0:
         raise ValueError(f"max_tokens must not be negative: got {max_tokens}")
+    library.load(hidden)
     try:
         return Cif(*registry.cif(hidden, alphas.double(), lengths, counts, max_tokens))
     except RuntimeError as error:
@@ -111,6 +113,7 @@ def cif_step(
     lengths = _of_rows(lengths, hidden, "lengths")
     weight = carry_weight.detach().to(hidden.device, torch.float64)
     rest = carry.detach().to(hidden.device, computed_in(hidden))
+    library.load(hidden)
     try:
         tokens, counts, fires, weight, rest = registry.cif_step(
             hidden.detach(), alphas.detach().double(), lengths, weight, rest

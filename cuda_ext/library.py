@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from echoic.cuda_ext.build import (
     Device,
@@ -26,32 +27,61 @@ logger = logging.getLogger(__name__)
 SCREENING = "avx512_bf16"
 # What came of each device's library: its path, or why there is none. Absent: not tried yet.
 _outcomes: dict[Device, Path | ExtensionUnavailable] = {}
+# Whether a library lay in the cache when somebody asked who did not want to wait for it.
+_found: dict[Device, bool] = {}
 _lock = threading.Lock()
 
 
-def ready(op: str, device: str) -> bool:
+def ready(op: str, device: str, *, build: bool = True) -> bool:
     """Return whether a compiled kernel of an op stands for a device; the first call builds it.
 
     Args:
         op: name without namespace, as "lookup_sum".
         device: type of torch device; others than "cpu" and "cuda" have no kernels.
+        build: if need be; else what was built before is taken, or nothing: for ops that gain less
+            than a program's first run would lose by a build.
 
     Raises:
         ExtensionUnavailable: `ECHOIC_EXT` is "require", and there is no kernel.
         ValueError: `ECHOIC_EXT` is not a mode.
     """
-    if device == "cpu":
-        outcome = _outcome("cpu")
-    elif device == "cuda":
-        outcome = _outcome("cuda")
-    else:
+    known = _device(device)
+    if known is None or not (build or _is_there(known)):
         return False
+    outcome = _outcome(known)
     if isinstance(outcome, ExtensionUnavailable):
         if extension_mode() == "require":
             raise outcome
         return False
     key = device.upper()
     return torch._C._dispatch_has_kernel_for_dispatch_key(f"echoic::{op}", key)
+
+
+def load(tensor: Tensor) -> None:
+    """Load the kernels for a tensor's device before an op's first use, where there are any.
+
+    An op whose Python body is called first imports torch's compiler, a second or two of a program's
+    start, though the body does no more than to load them.
+    """
+    device = None if torch.compiler.is_compiling() else _device(tensor.device.type)
+    if device is not None and device not in _outcomes:
+        _outcome(device)
+
+
+def _device(name: str) -> Device | None:
+    return "cpu" if name == "cpu" else "cuda" if name == "cuda" else None
+
+
+def _is_there(device: Device) -> bool:
+    """Return whether a library was tried before, or lies in the cache."""
+    if device in _outcomes or extension_mode() == "require":
+        return True
+    if device not in _found:  # looking means to ask compilers for their versions: once is enough
+        try:
+            _found[device] = library_path(plan_for(device)).is_file()
+        except ExtensionUnavailable:
+            _found[device] = False
+    return _found[device]
 
 
 def _outcome(device: Device) -> Path | ExtensionUnavailable:

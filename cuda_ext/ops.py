@@ -65,6 +65,7 @@ def pack_codebooks(
             "codebooks must be (Q, G, K, d) or (K, d) without an empty axis: "
             f"got {tuple(codebooks.shape)}"
         )
+    library.load(books)
     if books.is_cpu:
         norms, panels = registry.pack_codebooks(books)
     else:
@@ -187,6 +188,7 @@ def lookup_sum(codes: Tensor, codebooks: Tensor) -> Tensor:
     if codes.shape[2] != codebooks.shape[1]:
         raise ValueError(f"{codes.shape[2]} groups of codes, {codebooks.shape[1]} of codebooks")
     _check_codes_of_gpu(codes, codebooks.shape[2])
+    library.load(codebooks)
     try:
         return registry.lookup_sum(codes, codebooks[: codes.shape[1]])
     except RuntimeError as error:
@@ -212,6 +214,7 @@ def codebook_statistics(x: Tensor, codes: Tensor, size: int) -> tuple[Tensor, Te
             f"{tuple(codes.shape)} and {size}"
         )
     _check_codes_of_gpu(codes, size)
+    library.load(x)
     try:
         return registry.codebook_statistics(x.detach().float(), codes, size)
     except RuntimeError as error:

@@ -67,6 +67,24 @@ class ShortFeedForward(nn.Module):
         return self.outer(functional.relu_(self.inner(x.to(self.dtype)))).to(x.dtype)
 
 
+class ByteFeedForward(nn.Module):
+    """A feed-forward layer without a norm that stays in bytes inside.
+
+    Args:
+        layers: whose linear layers are in eight bits.
+    """
+
+    def __init__(self, layers: FeedForward) -> None:
+        super().__init__()
+        assert isinstance(layers.inner, Int8Linear)
+        assert isinstance(layers.outer, Int8Linear)
+        self.inner, self.outer = layers.inner, layers.outer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform each frame of x (B, T, D)."""
+        return self.inner.rectified(x, self.outer)
+
+
 def apply(encoder: Encoder, decoder: Decoder, kind: Kind) -> None:
     """Turn both to inference in the given arithmetic, in place and for good.
 
@@ -106,8 +124,12 @@ def _convert(module: nn.Module, kind: Kind) -> None:
             setattr(module, name, _layer(child, kind))
             continue
         _convert(child, kind)
-        if kind in ("bfloat16", "float16") and isinstance(child, FeedForward) and not child.normed:
-            setattr(module, name, ShortFeedForward(child, dtype_of(kind)))
+        if kind != "float32" and isinstance(child, FeedForward) and not child.normed:
+            setattr(module, name, _feed_forward(child, kind))
+
+
+def _feed_forward(layers: FeedForward, kind: Kind) -> nn.Module:
+    return ByteFeedForward(layers) if kind == "int8" else ShortFeedForward(layers, dtype_of(kind))
 
 
 def _layer(linear: nn.Linear, kind: Kind) -> nn.Module:

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -73,6 +77,38 @@ def test_error_against_float64(inputs: int):
     )
     assert (error.abs() <= worst).all()
     assert error.std() < 0.03 * (exact - layer.bias).std()
+
+
+@NEEDS_INT8
+@pytest.mark.parametrize("narrow", [False, True])
+def test_two_layers_in_one_are_both_after_each_other(narrow: bool):
+    (_, first), (_, second) = eight_bit(64, 200), eight_bit(200, 32, seed=1)
+    first._narrow = second._narrow = narrow
+    x = torch.randn(3, 17, 64, generator=torch.Generator().manual_seed(2))
+    apart, together = second(first(x).relu()), first.rectified(x, second)
+    assert together.shape == apart.shape == (3, 17, 32)
+    # What is not negative has twice the levels inside of the one layer.
+    assert (together - apart).std() < (0.02 if narrow else 0.01) * apart.std()
+    assert torch.equal(first.rectified(x[1, 5], second), together[1, 5])
+
+
+@NEEDS_INT8
+def test_seven_bits_do_not_overflow_without_newer_instructions():
+    """Peaks everywhere: the most that pairs of 16-bit sums can be asked for."""
+    program = """
+import torch
+from echoic.asr.arithmetic import Int8Linear
+signs = torch.randn(64, 512, generator=torch.Generator().manual_seed(0)).sign()
+layer = Int8Linear(signs, None)
+layer._narrow = True
+exact = signs @ signs.T
+assert torch.allclose(layer(signs), exact, rtol=0, atol=1e-3), (layer(signs) - exact).abs().max()
+"""
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,11 @@ struct Choice {
 
 const Choice kChoices[] = {
 #if defined(__x86_64__)
-    {{"avx512_bf16", search_avx512, screen_avx512_bf16}, has_avx512_bf16},
-    {{"avx512", search_avx512, search_avx512}, has_avx512},
-    {{"avx2", search_avx2, search_avx2}, has_avx2},
+    {{"avx512_bf16", search_avx512, screen_avx512_bf16, to_bytes_avx512}, has_avx512_bf16},
+    {{"avx512", search_avx512, search_avx512, to_bytes_avx512}, has_avx512},
+    {{"avx2", search_avx2, search_avx2, to_bytes_avx2}, has_avx2},
 #endif
-    {{"portable", search_portable, search_portable}, always},
+    {{"portable", search_portable, search_portable, to_bytes_portable}, always},
 };
 
 const Choice& best() {

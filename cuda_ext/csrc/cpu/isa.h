@@ -1,6 +1,7 @@
 // Which of the instruction sets this processor has; the best one is taken unless told otherwise.
 #pragma once
 
+#include "rows.h"
 #include "search.h"
 
 namespace echoic {
@@ -9,6 +10,7 @@ struct Isa {
   const char* name;
   Search exact;
   Search screened;  // the same codes by way of bfloat16, or `exact` where that would not be faster
+  ToBytes to_bytes;
 };
 
 const Isa& current_isa();

@@ -10,7 +10,7 @@ from torch import nn
 
 from echoic.asr.arithmetic import CANDIDATES, CastLinear, Int8Linear, Kind, able
 from echoic.asr.paraformer import arithmetic
-from echoic.asr.paraformer.arithmetic import PackedLinear, ShortFeedForward
+from echoic.asr.paraformer.arithmetic import ByteFeedForward, PackedLinear, ShortFeedForward
 from echoic.asr.paraformer.config import preset
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.sanm import FeedForward
@@ -102,6 +102,21 @@ def test_a_short_layer_does_what_its_parts_do():
     )
     x = torch.randn(2, 9, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(ShortFeedForward(whole, torch.bfloat16)(x), whole(x))
+
+
+@pytest.mark.skipif("int8" not in able(), reason="no 8-bit products")
+def test_bytes_stay_inside_of_a_layer():
+    whole = FeedForward(16, 64, 0.1).eval()
+    exact = whole(torch.ones(1, 1, 16))
+    whole.inner, whole.outer = (  # pyright: ignore[reportAttributeAccessIssue]
+        Int8Linear(part.weight, part.bias) for part in (whole.inner, whole.outer)
+    )
+    x = torch.randn(2, 9, 16, generator=torch.Generator().manual_seed(0))
+    x[0, 0] = 1.0
+    found = ByteFeedForward(whole)(x)
+    assert (found - whole(x)).std() < 0.02 * found.std()
+    torch.testing.assert_close(found[0, :1], exact[0], rtol=0.05, atol=0.05)
+    assert torch.equal(ByteFeedForward(whole)(x[:1, :1]), found[:1, :1])
 
 
 def test_the_choice_is_one_that_works():
