@@ -1,0 +1,173 @@
+"""One text that is being spoken: what was asked for, and which codes its frames have so far."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from echoic.tts.layouts import EMPTY
+from echoic.tts.layouts.layout import Layout
+from echoic.tts.lm.guard import Bounds, Ending, loops
+from echoic.tts.lm.sampling import SamplingConfig, draw
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to say, and how.
+
+    Attributes:
+        text: (L,) int64 ids, all that have come so far.
+        whole: whether that is all; only where text runs beside speech may more come.
+        prompt: (T, Q) frames that speech goes on from; `text` starts with what they say.
+        prompt_units: how many ids of `text` that is.
+        sampling: of the first book.
+        rest: of all others; as the first for None.
+        bounds: of the length.
+        seed: of the random numbers.
+    """
+
+    text: Tensor
+    whole: bool = True
+    prompt: Tensor | None = None
+    prompt_units: int = 0
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    rest: SamplingConfig | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Utterance:
+    """A request on its way.
+
+    Attributes:
+        request: its origin; text that came later is in `text`.
+        layout: of its steps.
+        end: the value of the first book that ends speech.
+        text: (L,) ids.
+        whole: whether that is all.
+        number: of its next step.
+        ending: why speech ended, once it has.
+    """
+
+    request: Request
+    layout: Layout
+    end: int
+    text: Tensor
+    whole: bool
+    number: int = 0
+    ending: Ending | None = None
+    _firsts: list[int] = field(default_factory=list)
+    _frames: list[list[int]] = field(default_factory=list)
+    _given: int = 0
+    _random: torch.Generator = field(default_factory=torch.Generator)
+
+    @classmethod
+    def of(cls, request: Request, layout: Layout, end: int) -> "Utterance":
+        """Start with a request.
+
+        Raises:
+            ValueError: no text, or a prompt that does not fit.
+        """
+        if request.text.dim() != 1 or request.text.dtype != torch.int64:
+            raise ValueError(f"text must be int64 (L,): got {tuple(request.text.shape)}")
+        if not len(request.text):
+            raise ValueError("the text is empty: say something")
+        made = cls(request, layout, end, request.text.cpu(), request.whole)
+        made._random.manual_seed(request.seed)
+        if request.prompt is not None:
+            layout.format.check(request.prompt)
+            made._frames = request.prompt.tolist()
+            made._given = len(made._frames)
+            made.number = made._given * layout.steps_per_frame
+        return made
+
+    @property
+    def prompt_steps(self) -> Tensor:
+        """The steps (S, C) before the first that is to be chosen."""
+        if self.request.prompt is None:
+            return torch.empty(0, self.layout.channels, dtype=torch.int64)
+        return self.layout.steps(self.request.prompt.cpu())[: self._prompted]
+
+    @property
+    def speaks(self) -> bool:
+        """Whether a code is still to come."""
+        return self.ending is None or self._given < len(self._frames)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next step needs text that has not come yet."""
+        return self.speaks and not self.whole and self.number >= len(self.text)
+
+    def unit(self, step: int, text_end: int) -> int:
+        """Return what stands beside a step: an id, the text's end, or -1 behind it."""
+        if step < len(self.text):
+            return int(self.text[step])
+        return text_end if step == len(self.text) and self.whole else -1
+
+    def book(self, channel: int) -> int:
+        """Return whose code the next step has in a channel."""
+        return self.layout.codebook(self.number, channel)
+
+    def choose(self, channel: int, scores: Tensor) -> int:
+        """Return the code of a channel of the next step, `EMPTY` where there is none.
+
+        Args:
+            channel: all of them come in their order.
+            scores: (V,) or longer, of the channel's book.
+        """
+        book, frame = self.book(channel), self._frame(channel)
+        if frame < 0:
+            return EMPTY
+        if frame < self._prompted // self.layout.steps_per_frame:
+            return self._frames[frame][book]
+        if book == 0:
+            return self._first(frame, scores)
+        if frame >= len(self._frames):  # the first book ended before
+            return EMPTY
+        sampling = self.request.rest or self.request.sampling
+        code = draw(scores[: self.end], sampling, self._random)
+        self._frames[frame][book] = code
+        return code
+
+    def advance(self) -> Tensor:
+        """Go to the next step, and return the frames (n, Q) that are whole now and were not."""
+        self.number += 1
+        books = self.layout.format.num_codebooks
+        end = self._given
+        while end < len(self._frames) and EMPTY not in self._frames[end]:
+            end += 1
+        whole, self._given = self._frames[self._given : end], end
+        return torch.tensor(whole, dtype=torch.int64).view(-1, books)
+
+    @property
+    def _prompted(self) -> int:
+        prompt = self.request.prompt
+        return 0 if prompt is None else len(prompt) * self.layout.steps_per_frame
+
+    def _frame(self, channel: int) -> int:
+        if self.layout.flat:
+            return self.number // self.layout.format.num_codebooks
+        return self.number - self.layout.delays[channel]
+
+    def _first(self, frame: int, scores: Tensor) -> int:
+        if self.ending is not None:
+            return EMPTY
+        rate, bounds = self.layout.format.frame_rate, self.request.bounds
+        units = len(self.text) - self.request.prompt_units
+        fewest, most = bounds.frames(units, rate)
+        if len(self._firsts) >= most and self.whole:
+            self.ending = "limit"
+            return EMPTY
+        if len(self._firsts) < fewest or not self.whole:
+            scores = scores.clone()
+            scores[self.end] = -torch.inf
+        code = draw(scores[: self.end + 1], self.request.sampling, self._random, self._firsts)
+        if code == self.end:
+            self.ending = "end"
+            return EMPTY
+        self._firsts.append(code)
+        self._frames.append([code, *[EMPTY] * (self.layout.format.num_codebooks - 1)])
+        if loops(self._firsts, bounds, rate):
+            self.ending = "loop"
+        return code
