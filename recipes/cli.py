@@ -27,6 +27,8 @@ VERBS: dict[str, Verb] = {
     "codec": Verb(
         "echoic.codecs.cli", "Code sound to small files and back, or measure what is lost."
     ),
+    "speak": Verb("echoic.tts.cli", "Read text aloud."),
+    "voice": Verb("echoic.tts.cli", "Make voices of recordings, or show what is in one."),
     "models": Verb(
         "echoic.recipes.models", "List the models, adapters and codecs that come in the box."
     ),

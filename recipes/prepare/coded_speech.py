@@ -72,7 +72,7 @@ def code(
                 ids = _ids(reader, alphabet, str(row.values.get("text") or ""))
                 frames = _frames(row, codec, books)
             except (AudioDecodeError, OSError, ValueError, RuntimeError) as e:
-                yield f"{row.audio}: left out: {one_line(e)}"
+                yield f"{row.audio}: left out: {one_line(str(e))}"
                 continue
             key = str(row.values.get("id") or number)
             who, split = (str(row.values.get(k) or "") for k in ("speaker", "split"))
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
             if problem:
                 tqdm.write(f"echoic: {problem}", file=sys.stderr)
     except (CodecError, G2PError, ValueError, ImportError, OSError) as e:
-        print(f"echoic: {one_line(e)}", file=sys.stderr)
+        print(f"echoic: {one_line(str(e))}", file=sys.stderr)
         return 2 if isinstance(e, ValueError | CodecError) else 1
     print(f"{given.out}: {done} recordings" + (f", {left_out} left out" if left_out else ""))
     return 1 if left_out or not done else 0
