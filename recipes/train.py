@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -94,14 +94,10 @@ def run(arguments: Sequence[str]) -> None:
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
     from lightning.pytorch.loggers import TensorBoardLogger
 
+    from echoic.recipes.checkpoints import write_whole
+    from echoic.recipes.recipe_parser import Parser
     from echoic.recipes.run_record import RunRecord
     from echoic.recipes.smoke import shrink
-
-    class Parser(LightningArgumentParser):
-        """Refuses in one line, not with all that it would have understood."""
-
-        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-            raise RecipeError(one_line(message)) from ex
 
     class Recipe(LightningCLI):
         """Tells what is wrong with a recipe apart from what goes wrong in a run."""
@@ -135,6 +131,7 @@ def run(arguments: Sequence[str]) -> None:
         def instantiate_trainer(self, **kwargs: Any) -> Trainer:
             """Build the trainer, which goes on in the folder that it stopped in."""
             trainer = super().instantiate_trainer(**kwargs)
+            write_whole(trainer)
             first, folder = trainer.logger, self.goes_on
             if (
                 folder is not None

@@ -36,3 +36,26 @@ class SeenBatches(lightning.Callback):
             "weights": weights.abs().sum().item(),
         }
         (self.folder / f"seen-{trainer.global_rank}.json").write_text(json.dumps(values))
+
+
+class SeenSteps(lightning.Callback):
+    """Adds a line to `steps.jsonl` for each step as soon as it is done, whatever comes then.
+
+    Args:
+        folder: where to.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.path = Path(folder) / "steps.jsonl"
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        values = {
+            "step": trainer.global_step,
+            "number": batch.number,
+            "texts": list(batch.texts),
+            "loss": outputs["loss"].item(),
+        }
+        with self.path.open("a") as file:
+            file.write(json.dumps(values) + "\n")

@@ -4,7 +4,7 @@ import gc
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -105,14 +105,17 @@ class MemoryTrial:
             module, or an object of a class of one.
         budget: bytes in all, the interpreter and torch (some 300 MB) included.
         timeout: seconds that a step may take.
+        preload: modules that the server loads besides, in place of each process.
     """
 
-    def __init__(self, step: Step, budget: int, timeout: float = 600.0) -> None:
+    def __init__(
+        self, step: Step, budget: int, timeout: float = 600.0, preload: Sequence[str] = ()
+    ) -> None:
         self.step = step
         self.budget = budget
         self.timeout = timeout
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["torch"])
+        self._context.set_forkserver_preload(["torch", *preload])
 
     def fits(self, batch_size: int, seconds: float, tokens: int) -> bool:
         """Make a step in a new process; whether its memory was enough.

@@ -6,7 +6,7 @@ and the readers of sound is imported when it runs.
 
 import typer
 
-from echoic.recipes.data import check, convert, shard, stats
+from echoic.recipes.data import buckets, check, convert, shard, stats
 
 data = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 
 @data.callback()
 def data_() -> None:
-    """Check, count and convert manifests of training data."""
+    """Check, count and convert manifests of training data, and find the batches of a recipe."""
 
 
-for command in (check, convert, shard, stats):
+for command in (check, convert, shard, stats, buckets):
     command.add(data)

@@ -19,6 +19,7 @@ class Settings:
         threads: of each process.
         fallback: whether everybody may decode again at higher temperatures, as is their default.
         float_model: a folder with float weights to compare the box with.
+        batch_seconds: most sound in a batch of training, padding included.
     """
 
     model: str = "tiny.en"
@@ -29,9 +30,10 @@ class Settings:
     threads: int = 2
     fallback: bool = True
     float_model: Path | None = None
+    batch_seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        for name in ("minutes", "runs", "threads"):
+        for name in ("minutes", "runs", "threads", "batch_seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"ECHOIC_BENCH_{name.upper()} is {getattr(self, name)}; above 0")
         for name in ("manifest", "float_model"):
@@ -52,6 +54,7 @@ class Settings:
             threads=int(_value("THREADS") or 2),
             fallback=(_value("FALLBACK") or "1") != "0",
             float_model=Path(floats) if floats else None,
+            batch_seconds=float(_value("BATCH_SECONDS") or 120),
         )
 
 

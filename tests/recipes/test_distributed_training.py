@@ -1,75 +1,29 @@
 """The documented command with two processes: as many steps in both, each with its own data."""
 
 import json
-import os
-import subprocess
-import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
-import yaml
-from paraformer_runs import MODEL, write_manifest, write_vocabulary
+from paraformer_runs import data, written
+from real_training import callback, checkpoints, finish, small, start
+from speech_data import Utterance, fifty
 
+from echoic.asr.paraformer.training.plan import BatchConfig
+from echoic.audio.data.bucket_plan import BucketConfig, BucketPlan
 from echoic.recipes.run_folder import find_run, read_lines
 
-ECHOIC = Path(sys.executable).with_name("echoic")
-ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "recipes" / "paraformer" / "aishell1.yaml"
 STEPS = 3
-
-
-def small(folder: Path) -> Path:
-    """What makes the recipe small, to be laid over it."""
-    manifest = write_manifest(folder)
-    vocabulary = write_vocabulary(folder / "tokens")
-    values = {
-        "model": {
-            "init_args": {
-                "model": MODEL,
-                "vocabulary": str(vocabulary),
-                "cmvn": str(vocabulary / "cmvn.json"),
-            }
-        },
-        "data": {
-            "init_args": {
-                "train": [{"path": str(manifest)}],
-                "validation": [{"path": str(manifest)}],
-                "vocabulary": str(vocabulary),
-                "batches": {"seconds": 3.0},
-                "num_workers": 0,
-            }
-        },
-        "trainer": {
-            "max_steps": STEPS,
-            "precision": "32-true",
-            "accelerator": "cpu",
-            "val_check_interval": STEPS,
-            "log_every_n_steps": 1,
-            "enable_progress_bar": False,
-            "default_root_dir": str(folder),
-            "callbacks": [
-                {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
-                 "init_args": {"every_n_train_steps": STEPS, "save_last": True}},
-                {"class_path": "seen_batches.SeenBatches", "init_args": {"folder": str(folder)}},
-            ],
-        },
-    }  # fmt: skip
-    path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
+TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+BATCH_SECONDS = 8.0
 
 
 def test_two_processes_on_disjoint_data(tmp_path: Path) -> None:
-    command = [ECHOIC, "train", "fit", "--config", RECIPE, "--config", small(tmp_path),
-               "--trainer.devices", "2", "--trainer.strategy", "ddp"]  # fmt: skip
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT / "tests"),
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        list(map(str, command)), env=environment, cwd=tmp_path, capture_output=True, text=True,
-        timeout=500,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    seen = callback("seen_batches.SeenBatches", folder=str(tmp_path))
+    callbacks = [checkpoints(STEPS), seen]
+    whole = [{"path": str(tmp_path / "manifest.jsonl")}]
+    config = small(tmp_path, STEPS, callbacks, batches={"seconds": 3.0}, validation=whole)
+    finish(start(config, *TWO))
     first, second = (json.loads((tmp_path / f"seen-{rank}.json").read_text()) for rank in (0, 1))
     assert first["processes"] == second["processes"] == 2
     assert first["steps"] == second["steps"] == STEPS
@@ -82,7 +36,52 @@ def test_two_processes_on_disjoint_data(tmp_path: Path) -> None:
     # One process keeps the record.
     folder = find_run(tmp_path).folder
     assert folder.name == "version_0"
-    start, end = read_lines(folder / "run.jsonl")
-    assert (start["processes"], end["step"]) == (2, STEPS)
+    start_line, end = read_lines(folder / "run.jsonl")
+    assert (start_line["processes"], end["step"]) == (2, STEPS)
     logged = [line["step"] for line in read_lines(folder / "metrics.jsonl") if "train/ctc" in line]
     assert logged == [0, 1, 2]
+
+
+def prompts(count: int) -> list[Utterance]:
+    """Prompts of a second and more, no two of which are written alike."""
+    different = {written(u): u for u in fifty() if len(u.wav) > 16_000}
+    return sorted(different.values(), key=lambda u: len(u.wav))[:count]
+
+
+def test_two_processes_on_buckets_of_different_sizes(tmp_path: Path) -> None:
+    said = prompts(26)
+    seen = callback("seen_batches.SeenBatches", folder=str(tmp_path))
+    fields: dict[str, Any] = {
+        "buckets": {"duration": 3, "tokens": 2},
+        "batches": {"seconds": BATCH_SECONDS},
+        "augment": None,
+        "validation": None,
+    }
+    # A whole pass, and what one process would see of it.
+    config = small(tmp_path, 1, [seen], said, **fields)
+    buckets = BucketConfig(3, 2)
+    one = data(
+        tmp_path / "manifest.jsonl",
+        tmp_path / "tokens",
+        augment=None,
+        buckets=buckets,
+        batches=BatchConfig(BATCH_SECONDS),
+    )
+    (durations,), (tokens,) = one.lengths()
+    sized = buckets.find(durations, tokens, BATCH_SECONDS, 64)
+    alone, shared = (BucketPlan([durations], [tokens], [1.0], sized, n) for n in (1, 2))
+    steps = shared.length(0) // 2
+    loader = iter(one.train_dataloader())
+    whole = Counter(text for _ in range(alone.length(0)) for text in next(loader).texts)
+    assert whole.total() == len(whole) == len(durations) > 20
+
+    finish(start(config, *TWO, "--trainer.max_steps", str(steps)))
+    runs = [json.loads((tmp_path / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
+    assert [run["steps"] for run in runs] == [steps, steps]
+    assert runs[0]["weights"] == runs[1]["weights"]
+    own = [Counter(text for batch in run["texts"] for text in batch) for run in runs]
+    assert own[0].keys().isdisjoint(own[1].keys())
+    assert own[0] + own[1] == whole, "a pass has every utterance once"
+    sizes = [[len(batch) for batch in run["texts"]] for run in runs]
+    assert len(set(sizes[0])) > 1, "buckets of one size would prove little"
+    assert sum(abs(a - b) > 1 for a, b in zip(*sizes, strict=True)) <= 1, "steps of equal cost"

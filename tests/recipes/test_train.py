@@ -71,8 +71,8 @@ def train(*words: str | Path):
     return CliRunner().invoke(build_app(["train"]), ["train", *map(str, words)])
 
 
-@pytest.mark.parametrize("shipped", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_recipe_runs(shipped: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shipped", sorted(RECIPES.glob("causal-*.yaml")), ids=lambda p: p.stem)
+def test_every_causal_recipe_runs(shipped: Path, tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path / "aligned.jsonl", clicking_corpus(tmp_path))
     base = write_folder(tmp_path / "base")
     done = train(

@@ -1,6 +1,7 @@
 """The data of a Paraformer's training as a Lightning data module."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import lightning
 import numpy as np
@@ -14,10 +15,18 @@ from echoic.asr.paraformer.training.corpus import Corpus, Limits, missing_of, re
 from echoic.asr.paraformer.training.data import Batch, BatchMaker
 from echoic.asr.paraformer.training.effects import Effects
 from echoic.asr.paraformer.training.plan import BatchConfig, Passes, in_order
+from echoic.asr.paraformer.training.samples import RandomBatches
 from echoic.audio.data.bucket_plan import BucketConfig, BucketPlan
 from echoic.audio.data.manifest import Source
 from echoic.audio.data.numbered import NumberedBatches
 from echoic.audio.data.passes import Plan
+
+
+class Lengths(NamedTuple):
+    """Seconds and labels of every utterance of every corpus."""
+
+    durations: list[list[float]]
+    tokens: list[list[int]]
 
 
 class ParaformerData(lightning.LightningDataModule):
@@ -68,6 +77,8 @@ class ParaformerData(lightning.LightningDataModule):
         self.batches = BatchConfig() if batches is None else batches
         self.limits = Limits() if limits is None else limits
         self.augment = None if augment is None else augment.augment()
+        speed = None if augment is None else augment.speed
+        self._stretch = 1.0 if speed is None else max(1.0, 1 / speed.factor[0])
         self.frontend = FrontendConfig() if frontend is None else frontend
         self.cache = cache
         self.num_workers = num_workers
@@ -93,11 +104,27 @@ class ParaformerData(lightning.LightningDataModule):
                 )
             self._corpus(source)
 
+    def lengths(self) -> Lengths:
+        """Return how long the utterances of training are, as recorded.
+
+        Raises:
+            ValueError, OSError: see `check`.
+        """
+        corpora = [self._corpus(source) for source in self.train]
+        return Lengths(
+            [corpus.durations for corpus in corpora],
+            [[len(ids) for ids in corpus.labels] for corpus in corpora],
+        )
+
+    def random_batches(self) -> RandomBatches:
+        """Return what makes batches of any size, as long as the slowest speed of training."""
+        return RandomBatches(self.frontend.sample_rate, len(self.tokenizer), self._stretch)
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return batches without end, from where a resumed run stopped."""
         corpora = [self._corpus(source) for source in self.train]
         trainer = self.trainer
-        plan = self._plan(corpora, 1 if trainer is None else trainer.world_size)
+        plan = self._plan(1 if trainer is None else trainer.world_size)
         maker = BatchMaker(corpora, plan, self.augment, self.seed)
         if trainer is None:
             return self._loader(NumberedBatches(maker))
@@ -105,23 +132,35 @@ class ParaformerData(lightning.LightningDataModule):
         return self._loader(NumberedBatches(maker, start, trainer.world_size, trainer.global_rank))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
-        """Return every utterance of the validation once, split among the processes."""
+        """Return every utterance of the validation once, split among the processes.
+
+        Raises:
+            ValueError: there are fewer utterances than processes.
+        """
         if not self.validation:
             return []
         corpora = [self._corpus(source) for source in self.validation]
-        batches = in_order([corpus.durations for corpus in corpora], self.batches)
-        maker = BatchMaker(corpora, batches.__getitem__)
+        durations = [corpus.durations for corpus in corpora]
         trainer = self.trainer
         processes, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
+        batches = in_order(durations, self.batches)
+        # A process without any would not come to where the others wait for its losses.
+        if len(batches) < processes:
+            batches = in_order(durations, replace(self.batches, utterances=1))
+        if len(batches) < processes:
+            raise ValueError(
+                f"{len(batches)} utterances of validation for {processes} processes: name a "
+                "manifest with more, or leave validation out"
+            )
+        maker = BatchMaker(corpora, batches.__getitem__)
         own = len(range(rank, len(batches), processes))
         return self._loader(NumberedBatches(maker, 0, processes, rank, stop=own))
 
-    def _plan(self, corpora: list[Corpus], processes: int) -> Plan:
-        durations = [corpus.durations for corpus in corpora]
+    def _plan(self, processes: int) -> Plan:
+        durations, tokens = self.lengths()
         shares = [source.share for source in self.train]
         if self.buckets is None:
             return Passes(durations, shares, self.batches, self.seed)
-        tokens = [[len(ids) for ids in corpus.labels] for corpus in corpora]
         buckets = self.buckets.find(
             np.concatenate(durations),
             np.concatenate(tokens),

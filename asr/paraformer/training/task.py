@@ -27,6 +27,9 @@ from echoic.asr.paraformer.training.optimization import (
 from echoic.asr.whisper.model import WhisperModel
 from echoic.audio.augment import SpecAugment, generator_for
 
+# Batches among which every way to cut them is found, but for one that is hardly ever drawn.
+_DRAWN = 200
+
 
 class ParaformerTask(lightning.LightningModule):
     """Trains a Paraformer from nothing or from an earlier one.
@@ -106,6 +109,15 @@ class ParaformerTask(lightning.LightningModule):
     def best(self) -> Paraformer:
         """The model that is validated: the average, where there is one."""
         return self.model if self.average is None else self.average.model
+
+    def numbers_of_each_kind(self) -> list[int]:
+        """Return numbers of batches of which each is cut in another way: what steps may cost."""
+        if self.chunks is None:
+            return [0]
+        found: dict[object, int] = {}
+        for number in range(_DRAWN):
+            found.setdefault(self.chunks.draw(f"{self.seed}/{number}"), number)
+        return list(found.values())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -79,6 +80,25 @@ def test_batches_are_the_same_again_in_workers_and_after_a_restart(
     plain = row(5, augment=None)
     assert [b.texts for b in plain] == [b.texts for b in first]
     assert not any(map(same, first, plain))
+
+
+def test_every_process_validates(manifest: Path, vocabulary: Path) -> None:
+    source = data(manifest, vocabulary, validation=[Source(str(manifest), split="train")])
+
+    def heard(processes: int) -> list[list[str]]:
+        texts = []
+        for rank in range(processes):
+            source.trainer = Mock(world_size=processes, global_rank=rank)
+            texts.append([t for b in loader_of(source.val_dataloader()) for t in b.texts])
+        return texts
+
+    whole = sorted(heard(1)[0])
+    for processes in (2, 5):  # there are two batches, for want of more sound
+        found = heard(processes)
+        assert all(found)
+        assert sorted(text for own in found for text in own) == whole
+    with pytest.raises(ValueError, match="5 utterances of validation for 6 processes"):
+        heard(6)
 
 
 def test_moves(manifest: Path, vocabulary: Path) -> None:
