@@ -1,11 +1,12 @@
 """Live recognisers by the name of their model, whatever its kind."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from echoic.asr.device import named_device
 from echoic.asr.languages import language_code
-from echoic.asr.models import kind_of
+from echoic.asr.models import kind_of, refuse_adapters
 from echoic.asr.paraformer.reader import check_language
 from echoic.asr.paraformer.streaming import load as paraformer
 from echoic.asr.whisper.streaming import load as whisper
@@ -34,6 +35,7 @@ def load_live(
     language: str | None = None,
     beam_size: int = 1,
     hotwords: str | None = None,
+    language_adapters: Sequence[str | Path] = (),
 ) -> Live:
     """Load a live recogniser, and tell its language.
 
@@ -48,12 +50,14 @@ def load_live(
         language: code of the speech; None for the model's own, or to find out.
         beam_size: hypotheses kept; 1 is greedy.
         hotwords: words to expect, of a Paraformer alone; see `HotWords.parse`.
+        language_adapters: folders of adapters for some languages, of a Whisper alone.
 
     Raises:
-        CheckpointError: no such model, or none that streams.
+        CheckpointError: no such model, none that streams, or language adapters of another.
         ValueError: a setting that is not possible; says what is.
     """
     if kind_of(model) == "paraformer":
+        refuse_adapters(language_adapters)
         if policy != "causal":
             raise ValueError(f"the policy {policy} is Whisper's; a Paraformer needs none")
         if beam_size != 1:
@@ -76,5 +80,6 @@ def load_live(
         dtype=dtype,
         language=None if language is None else language_code(language),
         beam_size=beam_size,
+        language_adapters=language_adapters,
     )
     return Live(recognizer, language or whisper.only_language(recognizer))

@@ -6,7 +6,7 @@ print(transcriber.transcribe("talk.mp3").text)
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from echoic.asr.guards import compression_ratio
@@ -154,6 +154,7 @@ def load_streaming_transcriber(
     language: str | None,
     beam_size: int,
     hotwords: str | None = None,
+    language_adapters: Sequence[str] = (),
 ) -> StreamingTranscriber:
     """Load a live recogniser for whole recordings; see `load_live`.
 
@@ -176,6 +177,7 @@ def load_streaming_transcriber(
         language=language,
         beam_size=beam_size,
         hotwords=hotwords,
+        language_adapters=language_adapters,
     )
     return StreamingTranscriber(live.recognizer, live.language, hotwords)
 

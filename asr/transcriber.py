@@ -5,7 +5,7 @@ print(transcriber.transcribe("talk.mp3").text)
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -49,6 +49,7 @@ class Transcriber:
         device: str = "auto",
         dtype: str = "auto",
         threads: int | None = None,
+        language_adapters: Sequence[str | Path] = (),
     ) -> Self:
         """Load a model.
 
@@ -57,16 +58,24 @@ class Transcriber:
             device: "auto", "cpu", "cuda" or "cuda:0"; auto takes a GPU where there is one.
             dtype: "auto" measures what is fastest here.
             threads: processors to use in this process; None leaves torch's choice.
+            language_adapters: folders of adapters for some languages of a Whisper; each recording
+                has that of its language.
 
         Raises:
-            CheckpointError: no such model.
-            ValueError: no such device or dtype.
+            CheckpointError: no such model, or adapters of another.
+            ValueError: no such device or dtype, or adapters that cannot be used.
         """
         if threads is not None:
             if threads < 1:
                 raise ValueError(f"threads is {threads}; it must be 1 or more")
             torch.set_num_threads(threads)
-        return cls(load_model(name_or_dir, device=named_device(device), dtype=dtype))
+        model = load_model(
+            name_or_dir,
+            device=named_device(device),
+            dtype=dtype,
+            language_adapters=language_adapters,
+        )
+        return cls(model)
 
     def transcribe(
         self,

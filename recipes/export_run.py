@@ -13,11 +13,19 @@ from typing import Any, NamedTuple
 import torch
 
 from echoic.asr.paraformer.training.export import MODEL_KEY
+from echoic.asr.whisper.training.language_task import ADAPTER_KEY
 from echoic.codecs.training.build import SETTINGS_KEY
 from echoic.recipes.model_card import About, Choices, Options, write_card
-from echoic.recipes.prepare import causal_box, codec_box, paraformer_box
+from echoic.recipes.prepare import (
+    causal_box,
+    codec_box,
+    language_box,
+    paraformer_box,
+    talker_box,
+)
 from echoic.recipes.run_folder import Found, find_run
 from echoic.recipes.run_story import story
+from echoic.tts.training.task import SETTINGS_KEY as SPEECH_KEY
 
 LAST, BEST = "last", "best"
 
@@ -49,6 +57,8 @@ KINDS = (
     Kind("Paraformer", MODEL_KEY, paraformer_box.PRECISIONS, True, paraformer_box.write),
     Kind("codec", SETTINGS_KEY, tuple(codec_box.DTYPES), False, codec_box.write),
     Kind("Whisper adapter", "adapter", causal_box.PRECISIONS, False, causal_box.write),
+    Kind("talker", SPEECH_KEY, tuple(talker_box.DTYPES), False, talker_box.write),
+    Kind("language adapter", ADAPTER_KEY, language_box.PRECISIONS, True, language_box.write),
 )
 
 

@@ -22,14 +22,17 @@ from echoic.asr.paraformer.training.corpus import read_utterances
 from echoic.asr.whisper.box import box_models
 from echoic.audio.data.manifest import Row, Source, rows_of, write_manifest
 from echoic.audio.data.recordings import find_recordings
+from echoic.codecs.registry import load_codec
 from echoic.recipes.prepare import aligned
 from echoic.recipes.prepare.cmvn import measure
-from echoic.recipes.smoke_sizes import CODECS, DISCRIMINATORS, PARAFORMER, merge
+from echoic.recipes.prepare.coded_speech import code
+from echoic.recipes.smoke_sizes import CODECS, DISCRIMINATORS, PARAFORMER, SPEECH, merge
 
 STEPS = 3
 ROWS = 8
 LONGEST = 12.0
-WHISPER = "tiny.en"
+WHISPER, CAUSAL = "tiny.en", "tiny.en-causal"
+CODEC = "echo-16k-tiny"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,9 @@ def _codec(task: Namespace, data: Namespace, given: Data) -> str:
 def _whisper(task: Namespace, data: Namespace, given: Data) -> str:
     if not Path(task.base).is_dir() and task.base not in {model.name for model in box_models()}:
         task.base = data.base = WHISPER
+        if "causal" in task:
+            task.update(Namespace(causal=CAUSAL, language="en"))
+            data.language = "en"
     rows = given.rows("text")
     manifest = given.write(rows)
     if "tokens" not in rows[0].values:
@@ -175,9 +181,37 @@ def _whisper(task: Namespace, data: Namespace, given: Data) -> str:
     data.update(Namespace(train=[corpus], validation=[corpus], validation_batches=1))
     data.batches = data.batches or Namespace()
     data.batches.update(Namespace(seconds=4.0, lengths=[2.0]))
-    task.lora = task.lora or Namespace()
-    task.lora.rank = 2
+    if "causal" in task:
+        task.bottleneck = 4
+    else:
+        task.lora = task.lora or Namespace()
+        task.lora.rank = 2
     return str(manifest)
+
+
+def _language(task: Namespace, data: Namespace, given: Data) -> str:
+    if not Path(task.base).is_dir() and task.base not in {model.name for model in box_models()}:
+        # The box has no model of many languages.
+        task.update(Namespace(base=WHISPER, language="en"))
+        data.update(Namespace(base=WHISPER, language="en"))
+    source = _section(Source(str(given.write(given.rows("text")))))
+    data.update(Namespace(train=[source], validation=[source]))
+    data.batches = Namespace(seconds=12.0, utterances=2, jitter=0.15)
+    task.bottleneck = 4
+    return source.path
+
+
+def _speech(task: Namespace, data: Namespace, given: Data) -> str:
+    manifest = str(given.write(given.rows("text")))
+    codes = given.folder / "codes"
+    for problem in code(Source(manifest), str(codes), load_codec(CODEC), name=CODEC, n_q=2):
+        if problem:
+            raise ValueError(f"--smoke {problem}")
+    source = Namespace(path=str(codes), split="", share=1.0)
+    data.update(Namespace(train=[source], validation=[source]))
+    data.batches = Namespace(seconds=20.0, utterances=4, longest=LONGEST, buckets=(1, 1))
+    task.model = merge(task.model or {}, SPEECH)
+    return manifest
 
 
 def _align(manifest: Path, model: str) -> Path:
@@ -201,4 +235,6 @@ KINDS: dict[str, Callable[[Namespace, Namespace, Data], str]] = {
     "ParaformerData": _paraformer,
     "CodecData": _codec,
     "CausalWhisperData": _whisper,
+    "LanguageAdapterData": _language,
+    "SpeechData": _speech,
 }

@@ -11,6 +11,9 @@ PARAFORMER: dict[str, Any] = {
     "decoder": {"layers": 1, "cross_layers": 1, "heads": 2, "ffn_dim": 32, "kernel_size": 3},
 }
 
+_SMALLEST = {"dim": 16, "ffn_dim": 32, "layers": 1, "heads": 2, "kv_heads": 2}
+SPEECH: dict[str, Any] = {"backbone": _SMALLEST, "depth": _SMALLEST}
+
 #: By kind.
 CODECS: dict[str, dict[str, Any]] = {
     "echocodec": {

@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 import torch
+from adapted_whisper import Spanish
 from energy_words import EnergyWords
 from live_signals import GateEvents, SessionEvents, quick_gate, speech, speech_8k
 from random_whisper import random_whisper
@@ -144,6 +145,7 @@ CASES = [
     Case("causal_encoder", lambda: causal_encoder(8, None, 12), noise(80), 160),
     Case("causal_encoder_first", lambda: causal_encoder(5, 15, 20), noise(80), 160),
     Case("causal_encoder_odd_first", lambda: causal_encoder(6, 15, 40), noise(80), 160),
+    Case("causal_encoder_spanish", lambda: Spanish(Blocks(8, None, 12)), noise(80), 160),
     Case("causal_encoder_short_first", lambda: causal_encoder(16, 5, 0), noise(80), 160),
     Case("causal_whisper", causal_whisper, speech, 70_000, **WINDOWS),
 ]

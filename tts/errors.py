@@ -1,5 +1,5 @@
 """What goes wrong with voices and models, in one line each."""
 
 
-class TtsError(RuntimeError):
+class TtsError(ValueError):
     """A model, voice or text that cannot be used; the message names it and the mend."""

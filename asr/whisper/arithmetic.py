@@ -16,6 +16,7 @@ from echoic.asr.whisper.attention import Attention
 from echoic.asr.whisper.config import WhisperConfig
 from echoic.asr.whisper.decoder import Decoder
 from echoic.asr.whisper.encoder import Encoder, EncoderLayer
+from echoic.asr.whisper.layer_adapters import LayerAdapters
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +117,5 @@ def _convert(module: nn.Module, names: Sequence[str], kind: Kind) -> None:
 
 def _cast_the_rest(stack: nn.Module, kind: Kind) -> None:
     for module in stack.modules():
-        if isinstance(module, nn.LayerNorm | nn.Embedding | nn.Conv1d):
+        if isinstance(module, nn.LayerNorm | nn.Embedding | nn.Conv1d | LayerAdapters):
             module.to(dtype_of(kind))

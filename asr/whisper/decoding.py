@@ -71,10 +71,16 @@ class WindowDecoder:
         )
         self._history = self._earlier_text()
 
-    def encode(self, wavs: Sequence[Tensor], *, stride: int = SILENCE_STRIDE) -> EncodedBatch:
+    def encode(
+        self,
+        wavs: Sequence[Tensor],
+        *,
+        stride: int = SILENCE_STRIDE,
+        languages: Sequence[str | None] | None = None,
+    ) -> EncodedBatch:
         """Encode windows; see `WhisperModel.encode`."""
         return EncodedBatch(
-            windows=self.model.encode(wavs, stride=stride),
+            windows=self.model.encode(wavs, stride=stride, languages=languages),
             seconds=tuple(len(wav) / SAMPLE_RATE for wav in wavs),
         )
 

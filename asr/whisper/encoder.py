@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from echoic.asr.whisper.attention import Attention
 from echoic.asr.whisper.config import WhisperConfig
+from echoic.asr.whisper.layer_adapters import LayerAdapters
 from echoic.asr.whisper.silence import layout
 
 
@@ -34,11 +35,23 @@ class EncoderLayer(nn.Module):
         self.fc1 = nn.Linear(width, ffn_width)
         self.fc2 = nn.Linear(ffn_width, width)
         self.final_layer_norm = nn.LayerNorm(width)
+        # Set by `echoic.asr.whisper.language_adapter.hold`.
+        self.adapters: LayerAdapters | None = None
 
-    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """(B, T, C) -> (B, T, C); `bias` as in `Attention.forward`."""
+    def forward(self, x: Tensor, bias: Tensor | None, which: Tensor | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C); `bias` as in `Attention.forward`, `which` as in `finish`."""
         x = x + self.self_attn(self.self_attn_layer_norm(x), bias)
-        return x + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
+        return self.finish(x, which)
+
+    def finish(self, x: Tensor, which: Tensor | None = None) -> Tensor:
+        """Run what follows attention, frame by frame.
+
+        Args:
+            x: (B, T, C), attention added.
+            which: int64 (B,), number of each row's language adapter; None for none.
+        """
+        x = x + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
+        return x if self.adapters is None or which is None else self.adapters(x, which)
 
 
 class EncodedWindows(NamedTuple):
@@ -96,11 +109,12 @@ class Encoder(nn.Module):
         """Return the layers with their type."""
         return [layer for layer in self.layers if isinstance(layer, EncoderLayer)]
 
-    def forward(self, mel: Tensor) -> Tensor:
+    def forward(self, mel: Tensor, which: Tensor | None = None) -> Tensor:
         """Encode log-mel frames as they are, as the original model does.
 
         Args:
             mel: (B, F, num_mel_bins), F frames of 10 ms, at most twice `num_positions`.
+            which: int64 (B,), see `EncoderLayer.finish`.
 
         Returns:
             (B, F / 2, C), frames of 20 ms.
@@ -109,9 +123,11 @@ class Encoder(nn.Module):
             ValueError: more frames than the model has positions for.
         """
         x = self.convolve(mel)
-        return self._transform(x + self.embed_positions.weight[: x.shape[1]], None)
+        return self._transform(x + self.embed_positions.weight[: x.shape[1]], None, which)
 
-    def encode_padded(self, mel: Tensor, lengths: Tensor, *, stride: int) -> EncodedWindows:
+    def encode_padded(
+        self, mel: Tensor, lengths: Tensor, *, stride: int, which: Tensor | None = None
+    ) -> EncodedWindows:
         """Encode windows as if silence followed up to the full length.
 
         Args:
@@ -119,6 +135,7 @@ class Encoder(nn.Module):
             lengths: int64 (B,), frames of 20 ms to keep of each window, its first silence included;
                 at most F / 2 - 2, or all positions.
             stride: see `echoic.asr.whisper.silence`; 1 pads with every single frame.
+            which: int64 (B,), see `EncoderLayer.finish`.
 
         Raises:
             ValueError: more frames than the model has positions for.
@@ -128,7 +145,7 @@ class Encoder(nn.Module):
         x = x.gather(1, plan.sources[:, :, None].expand(-1, -1, x.shape[2]))
         x = x + self.embed_positions.weight[plan.positions]
         bias = plan.log_counts[:, None, None].to(x.dtype)
-        return EncodedWindows(self._transform(x, bias), plan.log_counts)
+        return EncodedWindows(self._transform(x, bias, which), plan.log_counts)
 
     def convolve(self, mel: Tensor) -> Tensor:
         """Run the two convolutions: (B, F, num_mel_bins) -> (B, F / 2, C), no positions yet.
@@ -142,7 +159,7 @@ class Encoder(nn.Module):
         x = functional.gelu(self.conv1(mel.to(self.dtype).transpose(1, 2)))  # (B, C, F)
         return functional.gelu(self.conv2(x)).transpose(1, 2)  # (B, F / 2, C)
 
-    def _transform(self, x: Tensor, bias: Tensor | None) -> Tensor:
+    def _transform(self, x: Tensor, bias: Tensor | None, which: Tensor | None) -> Tensor:
         for layer in self.blocks():
-            x = layer(x, bias)
+            x = layer(x, bias, which)
         return self.layer_norm(x)

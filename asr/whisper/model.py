@@ -51,6 +51,8 @@ class WhisperModel(nn.Module):
         self.generation = generation
         self.tokenizer = tokenizer
         self.arithmetic = Arithmetic("float32", "float32")
+        # Of each language's adapter: set by `echoic.asr.whisper.language_adapter.hold`.
+        self.adapter_numbers: dict[str, int] = {}
         self.log_mel = LogMel(config.num_mel_bins)
         with torch.device(device):
             self.encoder = Encoder(config)
@@ -117,19 +119,44 @@ class WhisperModel(nn.Module):
         """The longest window the encoder has positions for."""
         return self.config.max_source_positions / FRAMES_PER_SECOND
 
-    def encode(self, wavs: Sequence[Tensor], *, stride: int = SILENCE_STRIDE) -> EncodedWindows:
+    def adapters_of(self, languages: Sequence[str | None]) -> Tensor | None:
+        """Return which language adapter each row of a batch is to have.
+
+        Args:
+            languages: codes; None or "" where nobody knows, English in an English-only model.
+
+        Returns:
+            int64 (B,), 0 for none; None where no row has one.
+        """
+        if not self.adapter_numbers:
+            return None
+        unknown = "" if self.generation.is_multilingual else "en"
+        numbers = [self.adapter_numbers.get(code or unknown, 0) for code in languages]
+        return torch.tensor(numbers, device=self.device) if any(numbers) else None
+
+    def encode(
+        self,
+        wavs: Sequence[Tensor],
+        *,
+        stride: int = SILENCE_STRIDE,
+        languages: Sequence[str | None] | None = None,
+    ) -> EncodedWindows:
         """Encode windows as if each were followed by silence up to 30 s.
 
         Args:
             wavs: each (N,) float32 at 16 kHz, at most `max_window_seconds` long.
             stride: 1 for exactly that; more thins the silence out (see `silence`).
+            languages: of the windows, which choose adapters; None for the plain model.
 
         Returns:
             States and counts of the windows' frames, each window's own first.
         """
-        return concatenate([self._encode(wav, stride) for wav in wavs])
+        which = None if languages is None else self.adapters_of(languages)
+        rows = [None] * len(wavs) if which is None else list(which.split(1))
+        parts = zip(wavs, rows, strict=True)
+        return concatenate([self._encode(wav, stride, row) for wav, row in parts])
 
-    def _encode(self, wav: Tensor, stride: int) -> EncodedWindows:
+    def _encode(self, wav: Tensor, stride: int, which: Tensor | None) -> EncodedWindows:
         # One window fills a processor, and stays in its cache.
         limit = self.config.max_source_positions
         frames = -(-(len(wav) + SILENCE_KEPT) // SAMPLES_PER_FRAME)
@@ -138,4 +165,4 @@ class WhisperModel(nn.Module):
         padded = functional.pad(wav[:samples], (0, max(0, samples - len(wav))))
         mel = self.log_mel(padded[None].to(self.device))
         lengths = torch.tensor([frames], device=self.device)
-        return self.encoder.encode_padded(mel, lengths, stride=stride)
+        return self.encoder.encode_padded(mel, lengths, stride=stride, which=which)

@@ -9,6 +9,7 @@ from echoic.asr.options import TranscribeOptions
 from echoic.asr.reader import Reading
 from echoic.asr.transcript import Segment, Word
 from echoic.asr.whisper.decoding import Decoded, WindowDecoder
+from echoic.asr.whisper.language_adapter import check_language
 from echoic.asr.whisper.model import SAMPLE_RATE, WhisperModel
 from echoic.asr.whisper.segments import Span, last_time, text_spans
 from echoic.asr.whisper.tokenizer import WhisperTokenizer
@@ -29,13 +30,15 @@ class WhisperReader:
         options: all are followed.
 
     Raises:
-        ValueError: a language that the model does not know, or a translation that it cannot make.
+        ValueError: a language that the model does not know, or has no adapter of where it has some,
+            or a translation that it cannot make.
     """
 
     def __init__(self, model: WhisperModel, options: TranscribeOptions) -> None:
         self._model = model
         self._multilingual = model.generation.is_multilingual
         self.language = _language(model, options)
+        check_language(model, self.language)
         self.max_window_seconds = model.max_window_seconds
         self._decoder = WindowDecoder(model, options)
 
@@ -49,7 +52,7 @@ class WhisperReader:
         """Decode windows side by side; see `Reader`."""
         decoder, tokenizer = self._decoder, self._model.tokenizer
         spoken = list(languages) if self._multilingual else [None] * len(windows)
-        encoded = decoder.encode([window.wav for window in windows])
+        encoded = decoder.encode([window.wav for window in windows], languages=languages)
         seeds = [decoder.options.seed + window.start for window in windows]
         decoded = decoder.decode(encoded, spoken, seeds)
         if not decoder.options.word_timestamps:

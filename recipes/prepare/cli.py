@@ -58,3 +58,29 @@ def synthetic(
 
     if code := main(arguments or [], prog="echoic prepare synthetic"):
         raise typer.Exit(code)
+
+
+@prepare.command("pseudo-labels", context_settings=_PASSED_ON)
+def pseudo_labels(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="MANIFEST OUT --lang CODE --model TEACHER")
+    ] = None,
+) -> None:
+    """Texts of recordings that have none, as a model hears them, where it is sure."""
+    from echoic.recipes.prepare.pseudo_labels import main
+
+    if code := main(arguments or [], prog="echoic prepare pseudo-labels"):
+        raise typer.Exit(code)
+
+
+@prepare.command("coded-speech", context_settings=_PASSED_ON)
+def coded_speech(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="MANIFEST OUT [--codec NAME] [--g2p NAME]")
+    ] = None,
+) -> None:
+    """Recordings as codes and texts as ids, for speech language models."""
+    from echoic.recipes.prepare.coded_speech import main
+
+    if code := main(arguments or [], prog="echoic prepare coded-speech"):
+        raise typer.Exit(code)

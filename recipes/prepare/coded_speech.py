@@ -65,7 +65,7 @@ def code(
     form = FrameFormat(books, codec.codebook_size, codec.frame_rate, codec.num_groups, name)
     alphabet: Alphabet = IPA if phonemes else BYTES
     reader = Reader(language, g2p(phonemes) if phonemes else None, longest=10_000)
-    settings = CorpusSettings(form, weights_hash(codec), alphabet.to_config())
+    settings = CorpusSettings(form, weights_hash(codec), alphabet.to_config(), language, phonemes)
     with CodedWriter(out, settings) as writer:
         for number, row in enumerate(rows_of(source)):
             try:

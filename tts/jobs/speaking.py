@@ -19,6 +19,7 @@ from echoic.tts.errors import TtsError
 from echoic.tts.lm.sampling import SamplingConfig
 from echoic.tts.synthesizer import Sentence, Synthesizer
 from echoic.tts.talker import Talker
+from echoic.tts.text.phonemes import G2PError
 from echoic.tts.text.script import TextError
 from echoic.tts.voice import Voice
 
@@ -76,7 +77,7 @@ def speak(request: SpeakRequest, console: Console, check: Callable[[], None]) ->
                 sink.write(chunk.wav[None])
                 spoken += len(chunk.wav)
                 check()
-        except TextError as e:
+        except (TextError, G2PError) as e:
             raise ValueError(str(e)) from e
         if not spoken:
             raise ValueError("there is nothing to say: the text has no words")

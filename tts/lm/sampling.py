@@ -45,7 +45,7 @@ class SamplingConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}, which is out of its range")
 
 
-class ScoresNotFinite(RuntimeError):
+class ScoresNotFinite(ValueError):
     """A model's scores are NaN, or all minus infinity: its weights are damaged, or overflowed."""
 
 

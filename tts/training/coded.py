@@ -52,12 +52,16 @@ class CorpusSettings:
         format: of its frames.
         codec_hash: of the codec's weights that made them.
         alphabet: of its ids, see `alphabet_from_config`.
+        language: of its texts.
+        g2p: where their phonemes came from; "" for letters.
         version: of the folder's form.
     """
 
     format: FrameFormat
     codec_hash: str
     alphabet: dict[str, Any]
+    language: str = "en"
+    g2p: str = ""
     version: int = _VERSION
 
 

@@ -19,11 +19,15 @@ class Trained(NamedTuple):
         model: in evaluation mode; the average, where the run had one.
         alphabet: of its text, see `alphabet_from_config`.
         codec_hash: of the codec whose codes it writes.
+        language: of its text.
+        g2p: where its phonemes come from; "" for letters.
     """
 
     model: SpeechLM
     alphabet: dict[str, Any]
     codec_hash: str
+    language: str
+    g2p: str
 
 
 def model_of_run(path: str | Path, *, averaged: bool = True) -> Trained:
@@ -54,4 +58,5 @@ def model_of_run(path: str | Path, *, averaged: bool = True) -> Trained:
     model.load_state_dict(
         {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     )
-    return Trained(model.eval(), settings["alphabet"], settings["codec_hash"])
+    reading = (settings[k] for k in ("alphabet", "codec_hash", "language", "g2p"))
+    return Trained(model.eval(), *reading)

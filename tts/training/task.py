@@ -81,7 +81,12 @@ class SpeechTask(lightning.LightningModule):
             raise ValueError("speech language models learn from SpeechData: name it in the recipe")
         data.check()
         corpus = data.corpus(data.train[0]).settings
-        self._alphabet, self._codec_hash = corpus.alphabet, corpus.codec_hash
+        self._reading = {
+            "alphabet": corpus.alphabet,
+            "codec_hash": corpus.codec_hash,
+            "language": corpus.language,
+            "g2p": corpus.g2p,
+        }
         config = SpeechLMConfig.from_dict(
             {
                 **self.settings,
@@ -162,11 +167,7 @@ class SpeechTask(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which model it is, so that it can be built without the recipe."""
-        checkpoint[SETTINGS_KEY] = {
-            "lm": self.model.config.to_dict(),
-            "alphabet": self._alphabet,
-            "codec_hash": self._codec_hash,
-        }
+        checkpoint[SETTINGS_KEY] = {"lm": self.model.config.to_dict(), **self._reading}
 
     def _log(self, stage: str, losses: SpeechLosses, batch: SpeechBatch) -> None:
         values = {

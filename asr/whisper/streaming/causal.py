@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from echoic.asr.whisper.language_adapter import check_language
 from echoic.asr.whisper.model import FRAMES_PER_SECOND, SAMPLE_RATE, SAMPLES_PER_FRAME, WhisperModel
 from echoic.asr.whisper.streaming.blocks import SECONDS_PER_FRAME
 from echoic.asr.whisper.streaming.config import CausalConfig
@@ -56,7 +57,8 @@ class CausalWhisper:
         config: how to stream.
 
     Raises:
-        ValueError: a language that the model does not know, or a longer window than it hears.
+        ValueError: a language that the model does not know, or has no adapter of where it has some,
+            or a longer window than it hears.
     """
 
     sample_rate = SAMPLE_RATE
@@ -74,8 +76,10 @@ class CausalWhisper:
         self.frame_size = blocks.size * SAMPLES_PER_FRAME
         ahead = max(0, blocks.first_size - blocks.size)
         self.lookahead = LOOKAHEAD + ahead * SAMPLES_PER_FRAME
-        self._listener = Listener(model, blocks, self.config.initial_max)
         self._speaker = Speaker(model, self.config)
+        language = self._speaker.language
+        check_language(model, language)
+        self._listener = Listener(model, blocks, self.config.initial_max, language)
 
     def initial_state(
         self,

@@ -130,9 +130,15 @@ class ContinuationDecoder:
         self.beam_size = beam_size
         self._rules: dict[tuple[bool, bool], ContinuationRules] = {}
 
-    def listen(self, sound: Tensor) -> Heard:
-        """Encode a stretch of sound (N,), 16 kHz, not longer than a window of the model."""
-        return Heard(self.model.encode([sound]), len(sound) / SAMPLE_RATE)
+    def listen(self, sound: Tensor, language: str = "") -> Heard:
+        """Encode a stretch of sound (N,), 16 kHz, not longer than a window of the model.
+
+        Args:
+            sound: of it.
+            language: code, which chooses an adapter where the model has some; "" if not known.
+        """
+        windows = self.model.encode([sound], languages=[language])
+        return Heard(windows, len(sound) / SAMPLE_RATE)
 
     def detect_language(self, heard: Heard) -> tuple[str, float]:
         """Return the likeliest language and its probability."""

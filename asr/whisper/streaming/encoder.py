@@ -26,11 +26,13 @@ class EncoderState(NamedTuple):
         stem: the last mel frames.
         past: keys and values of each layer, (B, H, S, D) with S frames of 20 ms.
         frames: encoder frames so far, since the window's start.
+        which: int64 (B,), number of each stream's language adapter; 0 for none.
     """
 
     stem: StemState
     past: tuple[KeyValues, ...]
     frames: int
+    which: Tensor
 
 
 class CausalEncoder:
@@ -54,9 +56,9 @@ class CausalEncoder:
         late = max(blocks.first_size - blocks.size, blocks.first_size % blocks.size)
         self.lookahead = 2 * late + stem.LOOKAHEAD
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    def __call__(self, mel: Tensor, which: Tensor | None = None) -> Tensor:
         """Encode whole windows in one pass: (B, F, num_mel_bins) -> (B, ceil(F / 2), C)."""
-        return encode_blocks(self.encoder, mel, self.blocks)
+        return encode_blocks(self.encoder, mel, self.blocks, which)
 
     def initial_state(
         self,
@@ -64,8 +66,16 @@ class CausalEncoder:
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
+        which: Tensor | None = None,
     ) -> EncoderState:
-        """Return the state before the first mel frame; keys and values are in the weights' type."""
+        """Return the state before the first mel frame; keys and values are in the weights' type.
+
+        Args:
+            batch_size: streams.
+            device: where the state lives.
+            dtype: has no effect.
+            which: int64 (B,), number of each stream's language adapter; None for no adapters.
+        """
         del dtype
         encoder = self.encoder
         heads = encoder.blocks()[0].self_attn.num_heads
@@ -75,7 +85,9 @@ class CausalEncoder:
             for _ in encoder.blocks()
         )
         mels = encoder.conv1.weight.shape[1]
-        return EncoderState(stem.start_stem(batch_size, mels, device), past, 0)
+        if which is None:
+            which = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        return EncoderState(stem.start_stem(batch_size, mels, device), past, 0, which)
 
     def step(self, state: EncoderState, mel: Tensor) -> tuple[EncoderState, Tensor]:
         """Hear mel frames (B, F, num_mel_bins); return the frames (B, T, C) of complete blocks.
@@ -94,7 +106,7 @@ class CausalEncoder:
         """End the stream; return the frames of the blocks that were not full."""
         frames = stem.remaining(state.stem)
         y = self._hear(state, frames, last=True)[1] if frames else self._nothing(state)
-        return self.initial_state(y.shape[0], device=y.device), y
+        return self.initial_state(y.shape[0], device=y.device, which=state.which), y
 
     def _first_size(self, state: EncoderState) -> int:
         return self.blocks.size if state.frames else self.blocks.first_size
@@ -119,9 +131,9 @@ class CausalEncoder:
             heads = functional.scaled_dot_product_attention(
                 q, after.keys, after.values, attn_mask=visible
             )
-            x = _after_attention(layer, x, heads)
+            x = _after_attention(layer, x, heads, state.which)
             past.append(after if limit is None else after.last(limit))
-        state = EncoderState(stem_state, tuple(past), state.frames + frames)
+        state = EncoderState(stem_state, tuple(past), state.frames + frames, state.which)
         return state, self.encoder.layer_norm(x)
 
     def _visible(self, state: EncoderState, frames: int, device: torch.device) -> Tensor | None:
@@ -138,13 +150,16 @@ class CausalEncoder:
         return torch.cat([old[None, :] >= oldest[:, None], new], dim=1)
 
 
-def encode_blocks(encoder: Encoder, mel: Tensor, blocks: Blocks) -> Tensor:
+def encode_blocks(
+    encoder: Encoder, mel: Tensor, blocks: Blocks, which: Tensor | None = None
+) -> Tensor:
     """Encode whole windows as a stream would, in one pass; gradients flow.
 
     Args:
         encoder: with or without adapters.
         mel: (B, F, num_mel_bins), at most twice the encoder's positions.
         blocks: the cut.
+        which: int64 (B,), number of each row's language adapter; None for no adapters.
 
     Returns:
         (B, ceil(F / 2), C), frames of 20 ms.
@@ -161,13 +176,12 @@ def encode_blocks(encoder: Encoder, mel: Tensor, blocks: Blocks) -> Tensor:
     for layer in encoder.blocks():
         q, k, v = layer.self_attn.queries_keys_values(layer.self_attn_layer_norm(x))
         heads = functional.scaled_dot_product_attention(q, k, v, attn_mask=visible)
-        x = _after_attention(layer, x, heads)
+        x = _after_attention(layer, x, heads, which)
     return encoder.layer_norm(x)
 
 
-def _after_attention(layer: EncoderLayer, x: Tensor, heads: Tensor) -> Tensor:
-    x = x + layer.self_attn.output(heads)
-    return x + layer.fc2(functional.gelu(layer.fc1(layer.final_layer_norm(x))))
+def _after_attention(layer: EncoderLayer, x: Tensor, heads: Tensor, which: Tensor | None) -> Tensor:
+    return layer.finish(x + layer.self_attn.output(heads), which)
 
 
 def _positions(encoder: Encoder, start: int, frames: int) -> Tensor:

@@ -1,5 +1,6 @@
 """From a name to a recogniser of live speech."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,6 +13,8 @@ from echoic.asr.whisper.adapter import Adapter, load_adapter, merge
 from echoic.asr.whisper.adapter_config import CONFIG_FILE
 from echoic.asr.whisper.box import box_adapters
 from echoic.asr.whisper.checkpoint import load_checkpoint
+from echoic.asr.whisper.language_adapter import hold
+from echoic.asr.whisper.language_adapter_file import load_language_adapter, load_whisper
 from echoic.asr.whisper.model import FRAMES_PER_SECOND, WhisperModel
 from echoic.asr.whisper.streaming.agreement import AgreementConfig, LocalAgreement
 from echoic.asr.whisper.streaming.alignatt import AlignAtt, AlignAttConfig
@@ -34,6 +37,7 @@ def load_recognizer(
     dtype: str = "auto",
     language: str | None = None,
     beam_size: int = 1,
+    language_adapters: Sequence[str | Path] = (),
 ) -> Recognizer[Any]:
     """Load a recogniser of live speech.
 
@@ -49,9 +53,10 @@ def load_recognizer(
             the fastest for a few frames at a time.
         language: code of the speech; None for English, or to find out (not with "causal").
         beam_size: hypotheses kept; 1 is greedy.
+        language_adapters: folders of adapters for some languages.
 
     Raises:
-        CheckpointError: no such model, or no adapter for it.
+        CheckpointError: no such model, no adapter for it, or language adapters of another.
         ValueError: a setting that is not possible; says what is.
     """
     if policy not in POLICIES:
@@ -59,8 +64,8 @@ def load_recognizer(
     size = DEFAULT_CHUNK_MS[policy] if chunk_ms is None else chunk_ms
     where = named_device(device)
     if policy == "causal":
-        return _causal(model, size, where, dtype, language, beam_size)
-    whisper = WhisperModel.from_pretrained(model, device=where, dtype=dtype)
+        return _causal(model, size, where, dtype, language, beam_size, language_adapters)
+    whisper = load_whisper(model, device=where, dtype=dtype, language_adapters=language_adapters)
     if policy == "agreement":
         settings = AgreementConfig(chunk_ms=round(size), language=language, beam_size=beam_size)
         return LocalAgreement(whisper, settings)
@@ -99,16 +104,25 @@ def find_adapter(name_or_dir: str | Path) -> Adapter:
 
 
 def load_causal_model(
-    adapter: Adapter, *, device: torch.device, dtype: str = "auto"
+    adapter: Adapter,
+    *,
+    device: torch.device,
+    dtype: str = "auto",
+    language_adapters: Sequence[str | Path] = (),
 ) -> WhisperModel:
     """Return the model of a causal adapter, merged and ready to stream.
 
     Raises:
-        CheckpointError: the adapter does not say what it is for, or does not fit it.
+        CheckpointError: the adapter does not say what it is for, or does not fit it, or language
+            adapters are of another model.
+        ValueError: two language adapters are of one language.
     """
+    languages = [load_language_adapter(folder) for folder in language_adapters]
     if adapter.base_model is None:
         raise CheckpointError(f"{adapter.folder} does not say which model it adapts")
     model = merge(WhisperModel.from_checkpoint(load_checkpoint(adapter.base_model)), adapter)
+    if languages:
+        hold(model, languages, causal=adapter)
     if dtype == "auto":
         # A block is a few frames: like the decoder's tokens, it is bound by the reading of weights.
         dtype = arithmetic.choose(device, model.config).decoder
@@ -122,6 +136,7 @@ def _causal(
     dtype: str,
     language: str | None,
     beam_size: int,
+    language_adapters: Sequence[str | Path],
 ) -> CausalWhisper:
     adapter = find_adapter(model)
     settings = adapter.streaming
@@ -142,4 +157,7 @@ def _causal(
         beam_size=beam_size,
         language=language,
     )
-    return CausalWhisper(load_causal_model(adapter, device=device, dtype=dtype), config)
+    whisper = load_causal_model(
+        adapter, device=device, dtype=dtype, language_adapters=language_adapters
+    )
+    return CausalWhisper(whisper, config)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from echoic.asr.languages import language_code
 from echoic.asr.options import Task
+from echoic.asr.whisper.language_adapter import check_language
 from echoic.asr.whisper.model import SAMPLE_RATE, WhisperModel
 from echoic.asr.whisper.streaming.buffer import BufferState
 from echoic.asr.whisper.streaming.continuation import (
@@ -110,6 +111,7 @@ class BufferPolicy(ABC):
         self.lookahead = 0
         self._config = config
         self._language = self._known_language(config.language)
+        check_language(model, self._language or None)
         self._trimmer = Trimmer(
             model.tokenizer, config.trim_seconds, config.max_seconds, config.history_tokens
         )
@@ -214,8 +216,10 @@ class BufferPolicy(ABC):
         self, before: BufferState, block: Tensor, *, last: bool
     ) -> tuple[BufferState, list[Event]]:
         state = before.appended(block)
-        heard = self._decoder.listen(state.sound[0])
+        heard = self._decoder.listen(state.sound[0], state.language)
         language, settled = self._language_of(state, heard)
+        if language != state.language and self.model.adapters_of([language]) is not None:
+            heard = self._decoder.listen(state.sound[0], language)
         state = replace(state, language=language)
         found = self._decide(state, heard, last=last)
         state = self._take(state, found, commit=settled or last)

@@ -51,10 +51,18 @@ class Listener:
         model: with a causal encoder.
         blocks: the cut.
         initial_max: see `CausalConfig`.
+        language: of the speech, which chooses an adapter where the model has some.
     """
 
-    def __init__(self, model: WhisperModel, blocks: Blocks, initial_max: float) -> None:
+    def __init__(
+        self,
+        model: WhisperModel,
+        blocks: Blocks,
+        initial_max: float,
+        language: str | None = None,
+    ) -> None:
         self.model = model
+        self.which = model.adapters_of([language])
         self.blocks = blocks
         self.log_mel = LogMel(model.config.num_mel_bins, "running", initial_max=initial_max)
         self.log_mel.to(model.device)
@@ -67,7 +75,7 @@ class Listener:
             start,
             torch.empty(1, 0),
             self.log_mel.initial_state(1, device=device),
-            self.encoder.initial_state(1, device=device),
+            self.encoder.initial_state(1, device=device, which=self.which),
             no_past(self.model.decoder, device),
         )
 

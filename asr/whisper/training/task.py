@@ -1,11 +1,9 @@
 """The training of a causal Whisper as a Lightning module."""
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
@@ -17,26 +15,8 @@ from echoic.asr.whisper.training.datamodule import CausalWhisperData
 from echoic.asr.whisper.training.lora import LoraSettings, add_lora, load_lora_state, lora_state
 from echoic.asr.whisper.training.loss import StepLoss, step_loss
 from echoic.asr.whisper.training.moments import decode
+from echoic.asr.whisper.training.optimizer import OptimizerConfig, make_optimizer
 from echoic.asr.whisper.training.plan import IGNORED
-
-
-@dataclass(frozen=True, slots=True)
-class OptimizerConfig:
-    """AdamW with warm-up and a cosine to nothing.
-
-    Attributes:
-        learning_rate: at the end of the warm-up.
-        weight_decay: of AdamW.
-        warmup_steps: steps of linear rise.
-        total_steps: where the cosine ends; None for the trainer's `max_steps`.
-        final_share: of the learning rate that is left at the end.
-    """
-
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 100
-    total_steps: int | None = None
-    final_share: float = 0.02
 
 
 class CausalWhisperTask(lightning.LightningModule):
@@ -101,29 +81,9 @@ class CausalWhisperTask(lightning.LightningModule):
         Raises:
             ValueError: nothing says when the run ends.
         """
-        config = self.optimizer_config
-        weights = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            weights, lr=config.learning_rate, weight_decay=config.weight_decay
+        return make_optimizer(
+            self.model.parameters(), self.optimizer_config, self.trainer.max_steps
         )
-        total = config.total_steps or self.trainer.max_steps
-        if total < 1:
-            raise ValueError(
-                f"trainer.max_steps is {total}, and batches have no end: say how many steps to take"
-            )
-
-        def share(step: int) -> float:
-            if step < config.warmup_steps:
-                return (step + 1) / config.warmup_steps
-            done = min(1.0, (step - config.warmup_steps) / max(1, total - config.warmup_steps))
-            cosine = (1 + math.cos(math.pi * done)) / 2
-            return config.final_share + (1 - config.final_share) * cosine
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the adapters only, and what their user must know: the base is elsewhere."""

@@ -85,9 +85,9 @@ def test_every_frame_is_encoded_once(context: int | None, monkeypatch: pytest.Mo
     frames: list[int] = []
     finish_layer = encoder_module._after_attention
 
-    def count(layer, x, heads):
+    def count(layer, x, heads, which):
         frames.append(x.shape[1])
-        return finish_layer(layer, x, heads)
+        return finish_layer(layer, x, heads, which)
 
     monkeypatch.setattr(encoder_module, "_after_attention", count)
     recognizer = CausalWhisper(random_whisper(), CausalConfig(Blocks(16, left_context=context)))
