@@ -6,6 +6,7 @@ Nothing here imports torch before a command runs.
 import os
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,8 +15,16 @@ from echoic.asr.batch.errors import UsageError
 from echoic.asr.batch.job import WRONG_USAGE, Model, Request, run_job
 from echoic.asr.batch.naming import Shard
 from echoic.asr.batch.subtitles import Layout
-from echoic.asr.command_line import DEFAULT_MODEL, DType, Policy, option, spelling
+from echoic.asr.command_line import (
+    DEFAULT_MODEL,
+    LANGUAGE_ADAPTER,
+    DType,
+    Policy,
+    option,
+    spelling,
+)
 from echoic.asr.source import Source
+from echoic.audio.data.cluster import Cluster, ClusterError, EngineName, RemoteError
 
 if TYPE_CHECKING:
     from echoic.asr.batch.engine import BatchTranscriber
@@ -33,13 +42,14 @@ EPILOG = (
     "Exit code: 0 all done, 1 something failed (listed at the end), 2 wrong usage, 130 interrupted."
 )
 
-INPUTS, OUTPUT, DECODING, SUBTITLES, STREAMING, RUNNING = (
+INPUTS, OUTPUT, DECODING, SUBTITLES, STREAMING, RUNNING, RAY = (
     "Inputs",
     "Output",
     "Recognition",
     "Subtitles",
     "Streaming",
     "Running",
+    "Ray",
 )
 
 
@@ -97,6 +107,9 @@ def transcribe(
     language: Annotated[
         str | None, option("Spoken language, such as en; else it is recognised.", DECODING)
     ] = None,
+    language_adapter: Annotated[
+        list[str] | None, option(LANGUAGE_ADAPTER, DECODING, metavar="DIR")
+    ] = None,
     task: Annotated[Task, option("Write down, or translate to English.", DECODING)] = (
         Task.TRANSCRIBE
     ),
@@ -132,6 +145,16 @@ def transcribe(
     ] = False,
     fail_fast: Annotated[bool, option("Stop at the first failure.", RUNNING)] = False,
     debug: Annotated[bool, option("Print where errors come from.", RUNNING)] = False,
+    engine: Annotated[
+        EngineName, option("Compute here, or by workers on a Ray cluster.", RAY)
+    ] = EngineName.LOCAL,
+    address: Annotated[
+        str | None,
+        option("Running cluster: host:port, or auto; else Ray is started here.", RAY),
+    ] = None,
+    workers: Annotated[
+        str | None, option("How many, as 2, or as 1:8 for as many as there is work.", RAY)
+    ] = None,
 ) -> None:
     """Transcribe recordings, folders or manifests, many at a time."""
     try:
@@ -167,10 +190,17 @@ def transcribe(
                 "beam_size": beam_size,
                 "hotwords": decoding["hotwords"],
             }
+        chosen: dict[str, Any] = {}
+        if language_adapter:
+            chosen["language_adapters"] = tuple(language_adapter)
         recogniser = _model(
             decoding,
-            {"model": model, "dtype": dtype.value, **stream},
-            lambda: load_transcriber(model, **running, **stream),
+            {"model": model, "dtype": dtype.value, **chosen, **stream},
+            _loader(
+                model,
+                running | chosen | stream,
+                _cluster(engine, address, workers, threads, device),
+            ),
         )
     except UsageError as e:
         typer.echo(f"echoic: {e}", err=True)
@@ -179,10 +209,21 @@ def transcribe(
 
 
 def load_transcriber(
-    name: str, *, device: str, dtype: str, threads: int | None, **stream: Any
+    name: str,
+    *,
+    device: str,
+    dtype: str,
+    threads: int | None,
+    language_adapters: tuple[str, ...] = (),
+    **stream: Any,
 ) -> "BatchTranscriber[Any]":
     """Load a recogniser, a live one where `stream` tells how; this is where torch comes in."""
-    running: dict[str, Any] = {"device": device, "dtype": dtype, "threads": threads}
+    running: dict[str, Any] = {
+        "device": device,
+        "dtype": dtype,
+        "threads": threads,
+        "language_adapters": language_adapters,
+    }
     if stream:
         from echoic.asr.streaming_transcriber import load_streaming_transcriber
 
@@ -190,6 +231,38 @@ def load_transcriber(
     from echoic.asr.transcriber import Transcriber
 
     return Transcriber.from_pretrained(name, **running)
+
+
+def _loader(
+    name: str, settings: dict[str, Any], cluster: Cluster | None
+) -> Callable[[], "BatchTranscriber[Any]"]:
+    """Return what loads the recogniser: here, or in each worker of a cluster."""
+    if cluster is None:
+        return lambda: load_transcriber(name, **settings)
+    from echoic.asr.on_ray import RayTranscriber
+
+    if adapters := settings.get("language_adapters"):
+        settings = settings | {"language_adapters": tuple(map(_from_anywhere, adapters))}
+    load = partial(load_transcriber, _from_anywhere(name), **settings)
+    return lambda: RayTranscriber(load, cluster)
+
+
+def _from_anywhere(name: str) -> str:
+    """Return a name that holds in the folder of any process."""
+    return os.path.abspath(name) if os.path.isdir(name) else name
+
+
+def _cluster(
+    engine: EngineName,
+    address: str | None,
+    workers: str | None,
+    threads: int | None,
+    device: str,
+) -> Cluster | None:
+    try:
+        return Cluster.asked(engine, address, workers, cpus=threads or 1, device=device)
+    except ClusterError as e:
+        raise UsageError(str(e)) from e
 
 
 def _text(name: str, text: str | None) -> str | None:
@@ -230,7 +303,7 @@ def _model(
         options = TranscribeOptions(**{k: v for k, v in decoding.items() if v is not None})
     except ValueError as e:
         raise UsageError(str(e)) from e
-    return Model(load, options, shapes, AUDIO_SUFFIXES, _measure, (AudioDecodeError,))
+    return Model(load, options, shapes, AUDIO_SUFFIXES, _measure, (AudioDecodeError, RemoteError))
 
 
 def _measure(source: Source) -> float | None:

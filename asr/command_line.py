@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 DEFAULT_MODEL = "tiny.en"
+LANGUAGE_ADAPTER = "Adapter of a language of this Whisper, used for it; can be given again."
 
 
 class DType(StrEnum):

@@ -4,6 +4,7 @@ Live recognisers of the same kinds are in `echoic.asr.recognizers`.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.reader import ParaformerReader
 from echoic.asr.reader import Reader
 from echoic.asr.whisper.hub import SHORT_NAMES
+from echoic.asr.whisper.language_adapter_file import load_whisper
 from echoic.asr.whisper.model import WhisperModel
 from echoic.asr.whisper.reader import WhisperReader
 
@@ -49,21 +51,43 @@ def kind_of(name_or_dir: str | Path) -> Kind:
         return "whisper"
 
 
-def load_model(name_or_dir: str | Path, *, device: torch.device, dtype: str = "auto") -> Model:
+def load_model(
+    name_or_dir: str | Path,
+    *,
+    device: torch.device,
+    dtype: str = "auto",
+    language_adapters: Sequence[str | Path] = (),
+) -> Model:
     """Load a model for inference.
 
     Args:
         name_or_dir: name in a box, Hugging Face id, or folder of a Whisper or a Paraformer.
         device: where to compute.
         dtype: "auto" measures what is fastest there; else one of `arithmetic.KINDS`.
+        language_adapters: folders of these, for a Whisper.
 
     Raises:
-        CheckpointError: nothing there, or neither of the two.
-        ValueError: a dtype that this device cannot compute in.
+        CheckpointError: nothing there, neither of the two, or adapters of another model.
+        ValueError: a dtype that this device cannot compute in, or adapters that cannot be used.
     """
     if kind_of(name_or_dir) == "paraformer":
+        refuse_adapters(language_adapters)
         return Paraformer.from_pretrained(name_or_dir).to_inference(device=device, dtype=dtype)
-    return WhisperModel.from_pretrained(name_or_dir, device=device, dtype=dtype)
+    return load_whisper(
+        name_or_dir, device=device, dtype=dtype, language_adapters=language_adapters
+    )
+
+
+def refuse_adapters(language_adapters: Sequence[str | Path]) -> None:
+    """Refuse language adapters where the model is a Paraformer.
+
+    Raises:
+        ValueError: there are some.
+    """
+    if language_adapters:
+        raise ValueError(
+            f"{language_adapters[0]} is an adapter of a Whisper; this is a Paraformer: leave it out"
+        )
 
 
 def open_reader(model: Model, options: TranscribeOptions) -> Reader:

@@ -10,7 +10,14 @@ from typer.core import TyperCommand
 
 from echoic.asr.batch.errors import UsageError
 from echoic.asr.batch.job import ALL_DONE, SOME_FAILED, WRONG_USAGE
-from echoic.asr.command_line import DEFAULT_MODEL, DType, Policy, option, spelling
+from echoic.asr.command_line import (
+    DEFAULT_MODEL,
+    LANGUAGE_ADAPTER,
+    DType,
+    Policy,
+    option,
+    spelling,
+)
 from echoic.asr.live.request import LiveRequest, RawFormat
 
 if TYPE_CHECKING:
@@ -102,6 +109,9 @@ def stream(
         ),
     ] = None,
     language: Annotated[str | None, option("Spoken language, such as en.", RECOGNITION)] = None,
+    language_adapter: Annotated[
+        list[str] | None, option(LANGUAGE_ADAPTER, RECOGNITION, metavar="DIR")
+    ] = None,
     beam_size: Annotated[int, option("Hypotheses kept; 1 is greedy.", RECOGNITION, min=1)] = 1,
     hotwords: Annotated[
         str | None, option("Words to expect, with commas between; Paraformer.", RECOGNITION)
@@ -148,6 +158,7 @@ def stream(
         "language": language,
         "beam_size": beam_size,
         "hotwords": hotwords,
+        **({"language_adapters": tuple(language_adapter)} if language_adapter else {}),
     }
     from echoic.asr.live.job import run_live
 

@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from echoic.audio.data.cluster import Cluster, ClusterError, EngineName
+
 DEFAULT_MODEL = "echo-16k-tiny"
 
 codec = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
 _CODES = "Exit code: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."
 
-INPUT, CODEC, OUTPUT, RUNNING = "Input", "Codec", "Output", "Running"
+INPUT, CODEC, OUTPUT, RUNNING, RAY = "Input", "Codec", "Output", "Running", "Ray"
 
 
 def _option(help: str, panel: str, *names: str, **settings: Any) -> Any:  # noqa: A002
@@ -63,12 +65,27 @@ def encode(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,
+    engine: Annotated[
+        EngineName, _option("Compute here, or by workers on a Ray cluster.", RAY)
+    ] = EngineName.LOCAL,
+    address: Annotated[
+        str | None,
+        _option("Running cluster: host:port, or auto; else Ray is started here.", RAY),
+    ] = None,
+    workers: Annotated[
+        str | None, _option("How many, as 2, or as 1:8 for as many as there is work.", RAY)
+    ] = None,
 ) -> None:
     """Code recordings of any rate and number of channels to .echo files."""
 
     def work(console: Any, check: Any) -> int:
         from echoic.codecs.jobs.encoding import EncodeRequest, encode
+        from echoic.codecs.jobs.errors import UsageError
 
+        try:
+            cluster = Cluster.asked(engine, address, workers, device=device)
+        except ClusterError as e:
+            raise UsageError(str(e)) from e
         request = EncodeRequest.of(
             words,
             folder,
@@ -78,6 +95,7 @@ def encode(
             device=device,
             overwrite=overwrite,
             debug=debug,
+            cluster=cluster,
         )
         return encode(request, console, check)
 

@@ -1,34 +1,22 @@
 """`echoic codec encode`: recordings to `.echo` files, one or a batch."""
 
 import os
-import traceback
-from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
+from echoic.audio.data.cluster import Cluster
 from echoic.audio.errors import one_line
 from echoic.codecs.codec import Codec
-from echoic.codecs.container import EchoFileError, Header
 from echoic.codecs.encode_file import EncodedFile, encode_file
-from echoic.codecs.jobs.console import Console, times_real_time
-from echoic.codecs.jobs.errors import (
-    ALL_DONE,
-    INTERRUPTED,
-    SOME_FAILED,
-    OutputError,
-    UsageError,
-    describe,
-)
+from echoic.codecs.jobs.batch import SUFFIX, Batch, Coded, Job, summary
+from echoic.codecs.jobs.console import Console
+from echoic.codecs.jobs.errors import ALL_DONE, UsageError
 from echoic.codecs.jobs.loading import check_n_q, lasting_name, load_named, warm_up
 from echoic.codecs.jobs.places import STDIO, check_output, make_folder, open_output
 from echoic.codecs.jobs.running import Check
-from echoic.codecs.jobs.sounds import Sound, find_sounds, output_names
+from echoic.codecs.jobs.sounds import Sound, find_sounds
 from echoic.codecs.weights import weights_hash
-
-SUFFIX = ".echo"
-# Seconds of sound below which a rate tells of nothing but the file's head.
-_SHORTEST = 0.1
-# Failures that are told once more at the end.
-_LISTED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +33,7 @@ class EncodeRequest:
         device: where to compute.
         overwrite: replace files that are there.
         debug: print where errors come from.
+        cluster: where to compute, if not here.
     """
 
     inputs: tuple[str, ...]
@@ -56,6 +45,7 @@ class EncodeRequest:
     device: str = "auto"
     overwrite: bool = False
     debug: bool = False
+    cluster: Cluster | None = None
 
     @classmethod
     def of(cls, words: list[str], folder: str | None, **settings: object) -> "EncodeRequest":
@@ -71,6 +61,8 @@ class EncodeRequest:
                     f"{len(words)} names without -o; give IN and OUT{SUFFIX}, or any number of "
                     "inputs with -o DIR"
                 )
+            if settings.get("cluster") is not None:
+                raise UsageError("--engine ray codes many recordings; say where to with -o DIR")
             inputs, output = (words[0],), words[1]
         elif not words:
             raise UsageError("no input; name recordings or folders")
@@ -98,10 +90,40 @@ def encode(request: EncodeRequest, console: Console, check: Check) -> int:
         console.begin([lambda: sound.duration])
         done = work.encode(sound, request.output)
         console.close()
-        console.note(_line(done.duration, done.num_bytes, console.seconds))
+        console.note(summary(done.duration, done.num_bytes, console.seconds))
         return ALL_DONE
-    sounds = find_sounds(request.inputs)
-    return _Batch(request, console, check).run(sounds)
+    return _encode_many(request, find_sounds(request.inputs), console, check)
+
+
+def _encode_many(
+    request: EncodeRequest, sounds: list[Sound], console: Console, check: Check
+) -> int:
+    if request.cluster is None:
+        work = _Encoder(request, console, check)
+        code, made_by = work.encode_all, (weights_hash(work.codec), work.num_codebooks)
+    else:
+        code, made_by = _on_ray(request, request.cluster, console)
+    batch = Batch(
+        request.folder or "",
+        made_by,
+        console,
+        overwrite=request.overwrite,
+        debug=request.debug,
+    )
+    return batch.run(sounds, code)
+
+
+def _on_ray(
+    request: EncodeRequest, cluster: Cluster, console: Console
+) -> tuple[Callable[[Iterable[Job]], Iterator[Coded]], tuple[str, int]]:
+    """Return what codes on a cluster, and by what files tell that it was this codec."""
+    from echoic.codecs.jobs.on_ray import Coding, code_on_ray
+
+    codec = load_named(request.model, "cpu")  # this machine may lack what the workers have
+    n_q = check_n_q(codec, request.n_q)
+    coding = Coding(lasting_name(request.model), n_q, request.entropy, request.device)
+    code = partial(code_on_ray, coding=coding, cluster=cluster, console=console)
+    return code, (weights_hash(codec), n_q)
 
 
 class _Encoder:
@@ -135,105 +157,17 @@ class _Encoder:
             self._check()
         return done
 
+    def encode_all(self, jobs: Iterable[Job]) -> Iterator[Coded]:
+        """Code recordings one after the other; yields how each ended."""
+        for job in jobs:
+            try:
+                make_folder(os.path.dirname(job.output))
+                done = self.encode(job.sound, job.output)
+            except Exception as e:  # a recording must not take the others with it
+                yield Coded(job, error=e)
+            else:
+                yield Coded(job, done.duration, done.num_bytes)
+
     def _advance(self, seconds: float) -> None:
         self._console.advance(seconds)
         self._check()
-
-
-class _Batch:
-    """Many recordings, none of which keeps the others from being coded."""
-
-    def __init__(self, request: EncodeRequest, console: Console, check: Check) -> None:
-        self._request, self._console = request, console
-        self._work = _Encoder(request, console, check)
-        self._weights = weights_hash(self._work.codec)
-        self._failures: list[str] = []
-        self._ended: Counter[str] = Counter()
-        self._seconds = 0.0
-        self._bytes = 0
-
-    def run(self, sounds: list[Sound]) -> int:
-        """Code them; returns the exit code."""
-        names = output_names(sounds, SUFFIX)
-        self._console.begin([lambda s=sound: s.duration for sound in sounds])
-        try:
-            for sound, name in zip(sounds, names, strict=True):
-                if not self._take(sound, os.path.join(self._request.folder or "", name)):
-                    break
-        except KeyboardInterrupt:
-            self._report()
-            left = len(sounds) - self._ended.total()
-            self._console.problem(
-                f"interrupted with {left} to do; the same command goes on from here"
-            )
-            return INTERRUPTED
-        self._report()
-        return SOME_FAILED if self._failures else ALL_DONE
-
-    def _take(self, sound: Sound, output: str) -> bool:
-        """Code one recording; False where going on is useless."""
-        try:
-            if self._is_done(output):
-                self._ended["done"] += 1
-                return True
-            make_folder(os.path.dirname(output))
-            done = self._work.encode(sound, output)
-        except Exception as e:
-            if self._request.debug:
-                self._console.traceback(traceback.format_exc())
-            line = describe(e, "" if isinstance(e, OutputError) else sound.name)
-            self._failures.append(line)
-            self._ended["failed"] += 1
-            self._console.problem(line)
-            return not (isinstance(e, OutputError) and e.fatal)
-        self._ended["coded"] += 1
-        self._seconds += done.duration
-        self._bytes += done.num_bytes
-        return True
-
-    def _is_done(self, output: str) -> bool:
-        """Whether a file is there that this command would make again.
-
-        Raises:
-            UsageError: what is there is something else.
-        """
-        if self._request.overwrite or not os.path.lexists(output):
-            return False
-        mend = "choose another folder with -o, or add --overwrite"
-        try:
-            with open(output, "rb") as file:
-                header = Header.read(file)
-        except (EchoFileError, OSError) as e:
-            raise UsageError(f"{one_line(output)} is in the way, no {SUFFIX} file; {mend}") from e
-        same = (self._weights, self._work.num_codebooks)
-        if (header.weights, header.num_codebooks) != same:
-            raise UsageError(
-                f"{one_line(output)} was made by {header.model!r} with {header.num_codebooks} "
-                f"codes a frame; {mend}"
-            )
-        return True
-
-    def _report(self) -> None:
-        self._console.close()
-        if len(self._failures) > 1:
-            self._console.note("these failed:")
-            for line in self._failures[:_LISTED]:
-                self._console.note(line)
-            if len(self._failures) > _LISTED:
-                self._console.note(f"and {len(self._failures) - _LISTED} more")
-        ended = self._ended
-        if ended["done"]:
-            self._console.note(
-                f"{ended['done']} were done already in {self._request.folder}; --overwrite does "
-                "them again"
-            )
-        line = _line(self._seconds, self._bytes, self._console.seconds)
-        self._console.note(f"{ended['coded']} coded, {ended['failed']} failed, {line}")
-
-
-def _line(seconds: float, num_bytes: int, elapsed: float) -> str:
-    line = f"{seconds:.1f} s of sound"
-    if seconds < _SHORTEST:
-        return line
-    rate = 8 * num_bytes / seconds / 1000
-    return f"{line} at {rate:.2f} kbit/s in {elapsed:.1f} s, {times_real_time(seconds, elapsed)}"
