@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,7 @@ _ROUND = 16_384
 _PIECES = 4
 # How often work is given out again when its worker died.
 _RETRIES = 2
+_CONNECT_SECONDS = 10.0
 # Questions and answers are small; Ray's own choice is a third of the memory.
 _STORE_BYTES = 256 * 2**20
 _BLOCK_BYTES = 2**20
@@ -78,7 +80,7 @@ def _ask(
 ) -> Iterator[Row]:
     """Give rows out, `size` at a time, and take those that are answered out of `waiting`.
 
-    A worker that dies takes along the `queued` pieces of work that it was given.
+    A worker that dies takes along the `queued` pieces of work that it was given.  # pyright: ignore[reportMissingImports]
     """
     import ray.data
 
@@ -148,6 +150,7 @@ def _connected(cluster: Cluster) -> Iterator[int]:
         }
     handler = signal.getsignal(signal.SIGTERM)
     try:
+        _check_reachable(address)
         with _silent_core():
             ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False, **size)
     except (OSError, ValueError, RuntimeError) as e:
@@ -163,6 +166,20 @@ def _connected(cluster: Cluster) -> Iterator[int]:
         yield _gpus(cluster, ray, ours=ours)
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Try what Ray would try for ever.
+
+    Raises:
+        OSError: nobody answers there.
+        ValueError: it is no host:port.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    elif address not in ("auto", "local"):
+        raise ValueError("expected host:port or auto")
 
 
 @contextlib.contextmanager
@@ -185,7 +202,7 @@ def _gpus(cluster: Cluster, ray: Any, *, ours: bool) -> int:
         if there.get(name, 0) >= needed:
             continue
         lack = f"a worker needs {needed} {name}, and Ray has {there.get(name, 0):g}"
-        if ours:
+        if ours:  # pyright: ignore[reportMissingImports]
             raise ClusterError(f"{lack} on this machine; take --device cpu, or an --address")
         warnings.warn(f"{lack}; waiting until it has more", ClusterWarning, stacklevel=2)
     return gpus
@@ -240,8 +257,8 @@ def _as_typed(answer: Row, rows: list[Row]) -> Row:
         for row in rows:
             text = text.replace(row["path"], row["typed"])
         return text
-
-    for name in ("error", "refused"):
+  # pyright: ignore[reportMissingImports]
+    for name in ("error", "refused"):  # pyright: ignore[reportMissingImports]
         if name in answer:
             answer[name] = typed(answer[name])
     if "warnings" in answer:

@@ -1,6 +1,7 @@
 """Rows through a pool: each is answered once, whatever becomes of workers. Without Ray."""
 
 import json
+import socket
 import warnings
 from collections.abc import Iterator
 
@@ -141,3 +142,26 @@ def test_names_that_are_not_utf8_arrive():
     line = json.dumps({"key": name, "path": f"/{name}", "typed": name})
     assert line.isascii()
     assert json.loads(worker.lines([line])[1]) == {"key": name}
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:{port}", "refused"),
+        ("ray://127.0.0.1:{port}", "refused"),
+        ("cluster", "expected host:port or auto"),
+        ("cluster:", "invalid literal"),
+    ],
+)
+def test_an_address_where_no_cluster_is(monkeypatch, address: str, reason: str):
+    class Ray:
+        @staticmethod
+        def is_initialized() -> bool:
+            return False
+
+    monkeypatch.setattr(ray_pool, "_quiet_ray", lambda: Ray)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    cluster = Cluster(address.format(port=port))
+    with pytest.raises(ClusterError, match=f"cannot be reached .*{reason}.*check --address"):
+        list(answers(cluster, load, rows(1), together=1))
