@@ -80,9 +80,9 @@ def _ask(
 ) -> Iterator[Row]:
     """Give rows out, `size` at a time, and take those that are answered out of `waiting`.
 
-    A worker that dies takes along the `queued` pieces of work that it was given.  # pyright: ignore[reportMissingImports]
+    A worker that dies takes along the `queued` pieces of work that it was given.
     """
-    import ray.data
+    import ray.data  # pyright: ignore[reportMissingImports]
 
     lines = [{"line": json.dumps(row)} for row in waiting.values()]
     pieces = math.ceil(len(lines) / size)
@@ -202,7 +202,7 @@ def _gpus(cluster: Cluster, ray: Any, *, ours: bool) -> int:
         if there.get(name, 0) >= needed:
             continue
         lack = f"a worker needs {needed} {name}, and Ray has {there.get(name, 0):g}"
-        if ours:  # pyright: ignore[reportMissingImports]
+        if ours:
             raise ClusterError(f"{lack} on this machine; take --device cpu, or an --address")
         warnings.warn(f"{lack}; waiting until it has more", ClusterWarning, stacklevel=2)
     return gpus
@@ -219,7 +219,7 @@ class _Worker:
             self._handle = _refusing(one_line(str(e) if known else f"{type(e).__name__}: {e}"))
 
     def __call__(self, table: Any) -> Any:
-        import pyarrow
+        import pyarrow  # pyright: ignore[reportMissingImports]
 
         return pyarrow.table({"line": self.lines(table["line"].to_pylist())})
 
@@ -257,8 +257,8 @@ def _as_typed(answer: Row, rows: list[Row]) -> Row:
         for row in rows:
             text = text.replace(row["path"], row["typed"])
         return text
-  # pyright: ignore[reportMissingImports]
-    for name in ("error", "refused"):  # pyright: ignore[reportMissingImports]
+
+    for name in ("error", "refused"):
         if name in answer:
             answer[name] = typed(answer[name])
     if "warnings" in answer:
@@ -274,8 +274,8 @@ def _quiet_ray() -> Any:
     # that died goes to standard output, where nothing but results may be.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    import ray
-    import ray.data
+    import ray  # pyright: ignore[reportMissingImports]
+    import ray.data  # pyright: ignore[reportMissingImports]
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     return ray
