@@ -1,9 +1,8 @@
-"""Small corpora of codes, and runs of `SpeechTask` on them that last a second."""
+"""Small corpora of codes, and tasks that learn them in a second."""
 
 from pathlib import Path
 from typing import Any
 
-import lightning
 from small_speech import FORM, frames, text
 
 from echoic.codecs.training.optimization import OptimizerConfig
@@ -53,30 +52,3 @@ def task(**changes: Any) -> SpeechTask:
         "ema_decay": 0.9,
     }
     return SpeechTask(**(values | changes))
-
-
-class Losses(lightning.Callback):
-    """What was logged at each step, by name."""
-
-    def __init__(self) -> None:
-        self.steps: list[dict[str, float]] = []
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any, **kwargs: Any) -> None:
-        self.steps.append({k: float(v) for k, v in trainer.logged_metrics.items()})
-
-
-def trainer(steps: int, *callbacks: lightning.Callback, **changes: Any) -> lightning.Trainer:
-    """A trainer that says nothing and writes nothing of its own."""
-    values: dict[str, Any] = {
-        "max_steps": steps,
-        "accelerator": "cpu",
-        "devices": 1,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "limit_val_batches": 0,
-        "log_every_n_steps": 1,
-    }
-    return lightning.Trainer(callbacks=list(callbacks), **(values | changes))

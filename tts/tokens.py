@@ -1,7 +1,6 @@
 """Frames of codes: what speech is to a language model, integers from end to end."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -44,18 +43,6 @@ class FrameFormat:
     def depths(self) -> tuple[int, ...]:
         """The residual layer of each code, from 0."""
         return tuple(q // self.num_groups for q in range(self.num_codebooks))
-
-    def first(self, num_codebooks: int) -> Self:
-        """Return the format of the first codes of each frame.
-
-        Raises:
-            ValueError: more than there are, or parts of a layer.
-        """
-        if num_codebooks > self.num_codebooks:
-            raise ValueError(f"{num_codebooks} codes of a frame that has {self.num_codebooks}")
-        return type(self)(
-            num_codebooks, self.codebook_size, self.frame_rate, self.num_groups, self.codec
-        )
 
     def check(self, frames: Tensor) -> None:
         """Raise ValueError unless these are frames (T, Q) int64 of this format."""

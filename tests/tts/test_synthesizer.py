@@ -159,8 +159,6 @@ def test_what_the_guard_cuts_is_told(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("text", ["", "   ", "\n", "...", "🙂"])
 def test_text_without_words(text: str) -> None:
     synthesizer = Synthesizer(small_talker())
-    if text == "🙂" and synthesizer.reader.read(text):
-        return  # a front end may name it
     with pytest.raises(TtsError, match="nothing to say"):
         synthesizer.speak(text)
     assert list(synthesizer.stream(text)) == []

@@ -37,11 +37,6 @@ class KeyValueCache:
         self._longest = 0
         self._even = True  # whether all rows have one length
 
-    @property
-    def longest(self) -> int:
-        """Positions of the longest row."""
-        return self._longest
-
     def reserve(self, more: int) -> None:
         """Make room for so many further positions of every row."""
         need, room = self._longest + more, self._kept.shape[4]
@@ -101,13 +96,6 @@ class KeyValueCache:
             self._longest += counts
         else:
             self._measure()
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with some of the rows, (n,) int64."""
-        self._kept = self._kept[:, :, rows]
-        self._shape = (*self._shape[:2], len(rows), *self._shape[3:])
-        self.lengths = self.lengths[rows]
-        self._measure()
 
     def _measure(self) -> None:
         self._longest = int(self.lengths.max()) if len(self.lengths) else 0

@@ -176,9 +176,11 @@ class CodedWriter:
     ) -> None:
         self._raw.close()
         part = Path(self._raw.name)
-        if kind is None:
-            self._finish(part)
-        part.unlink()
+        try:
+            if kind is None:
+                self._finish(part)
+        finally:
+            part.unlink()
 
     def _finish(self, part: Path) -> None:
         shape = (self._frames, self.settings.format.num_codebooks)

@@ -1,6 +1,6 @@
 """The training of a speech language model as a Lightning module."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import lightning
@@ -8,7 +8,11 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from echoic.codecs.training.optimization import OptimizerConfig, make_optimizer
+from echoic.codecs.training.optimization import (
+    OptimizerConfig,
+    make_optimizer,
+    step_optimizer,
+)
 from echoic.tts.lm.files import load_speech_lm
 from echoic.tts.lm.loss import SpeechLosses, speech_losses
 from echoic.tts.lm.speech import SpeechLM
@@ -156,12 +160,10 @@ class SpeechTask(lightning.LightningModule):
             gradient_clip_val: of the trainer, which counts where it is given.
             gradient_clip_algorithm: passed over: it is the norm that is clipped.
         """
-        weights = [p for group in optimizer.param_groups for p in group["params"]]
-        longest = gradient_clip_val or self.optimizer_config.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(weights, float("inf") if longest is None else longest)
-        if not bool(norm.isfinite()):
-            for weight in weights:
-                weight.grad = None
+        config = self.optimizer_config
+        if gradient_clip_val:
+            config = replace(config, clip_norm=gradient_clip_val)
+        norm = step_optimizer(optimizer, config)
         rate = optimizer.param_groups[0]["lr"]
         self.log_dict({"train/norm": norm, "train/learning_rate": rate})
 

@@ -9,7 +9,6 @@ import torch
 from coded_speech import SETTINGS, write_corpus
 from small_speech import FORM, frames, text
 
-from echoic.tts.text.alphabet import BYTES
 from echoic.tts.tokens import FrameFormat
 from echoic.tts.training.coded import CodedCorpus, CodedWriter
 
@@ -74,4 +73,3 @@ def test_folders_that_are_none_or_damaged(tmp_path: Path) -> None:
         (folder / "corpus.json").write_text(json.dumps(settings | change))
         with pytest.raises(ValueError, match=r"corpus\.json"):
             CodedCorpus(folder)
-    assert BYTES.size > 20

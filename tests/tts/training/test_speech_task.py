@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from coded_speech import SETTINGS, SMALL, Losses, data, task, trainer, write_corpus
+from codec_runs import Losses, trainer
+from coded_speech import SETTINGS, SMALL, data, task, write_corpus
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from echoic.tts.errors import TtsError
