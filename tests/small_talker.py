@@ -6,6 +6,7 @@ import torch
 from tiny_codec import tiny_codec
 
 from echoic.codecs.weights import weights_hash
+from echoic.tts.alignment.hmm import UnitModel
 from echoic.tts.lm import SamplingConfig, SpeechLM, SpeechLMConfig, TransformerConfig
 from echoic.tts.lm.guard import Bounds
 from echoic.tts.talker import Talker, TalkerSettings
@@ -41,4 +42,10 @@ def small_talker(text: str = "before", books: int = 2) -> Talker:
         sampling=SamplingConfig(1.0, 0, 1.0),
         bounds=BOUNDS,
     )
-    return Talker(model, codec, BYTES, settings)
+    units = None
+    if text == "along":
+        generator = torch.Generator().manual_seed(1)
+        shape = (books, BYTES.size, codec.codebook_size)
+        emissions = torch.randn(shape, generator=generator).log_softmax(2).half().float()
+        units = UnitModel(emissions, torch.full((BYTES.size,), 0.8))
+    return Talker(model, codec, BYTES, settings, units)

@@ -44,7 +44,7 @@ def speak(
     ] = None,
     raw: Annotated[bool, _option("Bare samples to standard output.", OUTPUT, "--raw")] = False,
     timestamps: Annotated[
-        str | None, _option("Sentences with their times to FILE, .json or .srt.", OUTPUT)
+        str | None, _option("Sentences and words with their times to FILE, .json or .srt.", OUTPUT)
     ] = None,
     voice_file: Annotated[
         str | None, _option("A .voice file to speak with.", VOICE, "--voice")

@@ -17,6 +17,7 @@ from echoic.tts.packets import PacketSchedule
 from echoic.tts.talker import Talker
 from echoic.tts.text.pieces import Pause, Utterance, Word
 from echoic.tts.voice import Voice
+from echoic.tts.words import SaidWord, said_words
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +49,14 @@ class Sentence(NamedTuple):
         start: seconds.
         end: seconds.
         ending: "end" where the voice came to it by itself.
+        words: with their times, by talkers whose text runs along with their speech; else none.
     """
 
     text: str
     start: float
     end: float
     ending: Ending
+    words: tuple[SaidWord, ...] = ()
 
 
 class Speech(NamedTuple):
@@ -159,7 +162,8 @@ class Synthesizer:
             assert ending is not None
             if ending != "end":
                 log.warning("%r %s", part.text, _CUT[ending])
-            said.append(Sentence(part.text, start, samples / self.sample_rate, ending))
+            words = self._words(part, prompt, generation, start)
+            said.append(Sentence(part.text, start, samples / self.sample_rate, ending, words))
             number += 1
 
     def _sound(self, generation: Generation, packet: int) -> Iterator[Tensor]:
@@ -181,6 +185,18 @@ class Synthesizer:
         if wav.shape[1]:
             yield wav[0].float().cpu()
 
+    def _words(
+        self, utterance: Utterance, prompt: "_Prompt", generation: Generation, start: float
+    ) -> tuple[SaidWord, ...]:
+        (row,) = generation.rows
+        if row.along is None:
+            return ()
+        heard = 0 if prompt.frames is None else len(prompt.frames)
+        begins = [begin - heard for begin in row.along.begins[len(prompt.ids) :]]
+        pieces = self.talker.encode(utterance).pieces
+        rate = self.talker.codec.frame_rate
+        return tuple(said_words(utterance, pieces, begins, row.frames - heard, rate, start))
+
     def _request(
         self,
         utterance: Utterance,
@@ -197,6 +213,7 @@ class Synthesizer:
             torch.cat([prompt.ids, ids]),
             prompt=prompt.frames,
             prompt_units=len(prompt.ids),
+            prompt_starts=prompt.starts,
             sampling=sampling or settings.sampling,
             rest=rest,
             bounds=settings.bounds,
@@ -207,6 +224,7 @@ class Synthesizer:
 class _Prompt(NamedTuple):
     ids: Tensor
     frames: Tensor | None
+    starts: Tensor | None = None
 
     @classmethod
     def of(cls, synthesizer: Synthesizer, voice: Voice | None) -> "_Prompt":
@@ -217,7 +235,8 @@ class _Prompt(NamedTuple):
         if not ids:
             raise TtsError(f"what voice {voice.name!r} says has no words: make it again")
         books = talker.model.config.frames.num_codebooks
-        return cls(torch.cat(ids), voice.frames[:, :books])
+        said, frames = torch.cat(ids), voice.frames[:, :books]
+        return cls(said, frames, talker.align(said, frames))
 
 
 def _parts(utterances: Iterable[Utterance]) -> Iterator[Utterance | float]:

@@ -11,12 +11,14 @@ from echoic.codecs.codec import Codec
 from echoic.codecs.errors import CodecError
 from echoic.codecs.registry import load_codec
 from echoic.codecs.weights import weights_hash
+from echoic.tts.alignment.files import ALIGNER, load_units, save_units
+from echoic.tts.alignment.hmm import Spoken, UnitModel, first_frames, shares
 from echoic.tts.errors import TtsError
 from echoic.tts.lm.files import CONFIG, load_speech_lm, read_config, save_speech_lm
 from echoic.tts.lm.guard import Bounds
 from echoic.tts.lm.sampling import SamplingConfig
 from echoic.tts.lm.speech import SpeechLM
-from echoic.tts.text.alphabet import Alphabet, alphabet_from_config
+from echoic.tts.text.alphabet import Alphabet, Encoded, alphabet_from_config
 from echoic.tts.text.frontend import Reader
 from echoic.tts.text.phonemes import g2p
 from echoic.tts.text.pieces import Utterance
@@ -69,13 +71,20 @@ class Talker:
         codec: whose codes it writes.
         alphabet: of its text.
         settings: see there.
+        units: what hears when a recording says which unit; only talkers whose text runs along
+            have one, and need it to go on from a recording.
 
     Raises:
         TtsError: parts that do not belong together.
     """
 
     def __init__(
-        self, model: SpeechLM, codec: Codec, alphabet: Alphabet, settings: TalkerSettings
+        self,
+        model: SpeechLM,
+        codec: Codec,
+        alphabet: Alphabet,
+        settings: TalkerSettings,
+        units: UnitModel | None = None,
     ) -> None:
         form = model.config.frames
         theirs = (codec.codebook_size, codec.frame_rate, codec.num_groups)
@@ -100,7 +109,14 @@ class Talker:
                 f"an alphabet of {alphabet.size} ids for a model of {model.config.text_size}: they "
                 "do not belong together"
             )
+        shape = (form.num_codebooks, alphabet.size, form.codebook_size)
+        if units is not None and units.emissions.shape != shape:
+            raise TtsError(
+                f"an aligner of {tuple(units.emissions.shape)} books, ids and codes, expected "
+                f"{shape}: it does not belong to this model"
+            )
         self.model = model
+        self.units = units
         self.codec = codec
         self.alphabet = alphabet
         self.settings = settings
@@ -126,7 +142,9 @@ class Talker:
         except CodecError as e:
             raise TtsError(f"{folder} needs its codec: {e}") from e
         model = load_speech_lm(folder, device=device)
-        return cls(model, codec.to(device), alphabet, settings)
+        path = Path(folder) / ALIGNER
+        units = load_units(path) if path.exists() else None
+        return cls(model, codec.to(device), alphabet, settings, units)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write a folder that `from_pretrained` reads; a codec inside of it is written, too.
@@ -139,6 +157,8 @@ class Talker:
         save_speech_lm(self.model, folder, dtype=dtype, more=more)
         if self.settings.codec.startswith("./"):
             self.codec.save_pretrained(Path(folder) / self.settings.codec)
+        if self.units is not None:
+            save_units(self.units, Path(folder) / ALIGNER)
 
     def reader(self) -> Reader:
         """Return what turns text into utterances for this talker.
@@ -152,13 +172,38 @@ class Talker:
         except (ValueError, ImportError, RuntimeError) as e:
             raise TtsError(str(e)) from e
 
-    def ids(self, utterance: Utterance) -> Tensor:
-        """Return the ids (L,) of an utterance.
+    def encode(self, utterance: Utterance) -> Encoded:
+        """Return the ids of an utterance, and which of its pieces they are of.
 
         Raises:
             TtsError: sounds that this talker's alphabet does not have.
         """
         try:
-            return torch.tensor(self.alphabet.encode(utterance).ids, dtype=torch.int64)
+            return self.alphabet.encode(utterance)
         except ValueError as e:
             raise TtsError(str(e)) from e
+
+    def ids(self, utterance: Utterance) -> Tensor:
+        """Return the ids (L,) of an utterance; for the errors see `encode`."""
+        return torch.tensor(self.encode(utterance).ids, dtype=torch.int64)
+
+    @torch.inference_mode()
+    def align(self, ids: Tensor, frames: Tensor) -> Tensor | None:
+        """Return the first frame (L,) of each id in speech; None where text does not run along.
+
+        Args:
+            ids: (L,) of what is said.
+            frames: (T, Q) int64.
+
+        Raises:
+            TtsError: the talker has no aligner, or there are more ids than frames.
+        """
+        if self.model.config.text != "along":
+            return None
+        if self.units is None:
+            raise TtsError("this talker has one voice, its own: it came without an aligner")
+        if len(ids) > len(frames):
+            raise TtsError(f"the recording is too short to say all of its text ({len(ids)} units)")
+        counts = torch.tensor([len(frames)]), torch.tensor([len(ids)])
+        speech = Spoken(frames[None], counts[0], ids[None], counts[1])
+        return first_frames(speech, shares(speech, self.units)[0])[0]

@@ -1,15 +1,16 @@
 """Code a corpus for a speech language model: recordings to frames of codes, texts to ids.
 
-    echoic prepare coded-speech MANIFEST OUT [--codec NAME] [--n-q N] [--g2p NAME]
+    echoic prepare coded-speech MANIFEST OUT [--codec NAME] [--n-q N] [--g2p NAME] [--align]
 
 MANIFEST is JSON Lines with `audio` and `text`, and optionally `speaker` and `split`. OUT becomes a
 folder that `echoic.tts.training.data.SpeechData` learns from. Recordings that cannot be read, or
-texts that cannot be read aloud, are told and left out.
+texts that cannot be read aloud, are told and left out. With --align it also finds which frames say
+which phoneme, or letter, for models whose text runs along with the speech.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,12 +23,14 @@ from echoic.codecs.codec import Codec
 from echoic.codecs.errors import CodecError
 from echoic.codecs.registry import load_codec
 from echoic.codecs.weights import weights_hash
+from echoic.tts.alignment.corpus import align, fit
+from echoic.tts.alignment.files import ALIGNER, save_units
 from echoic.tts.text.alphabet import BYTES, IPA, Alphabet
 from echoic.tts.text.frontend import Reader
 from echoic.tts.text.phonemes import G2PError, g2p
 from echoic.tts.text.pieces import Utterance
 from echoic.tts.tokens import FrameFormat
-from echoic.tts.training.coded import CodedWriter, CorpusSettings
+from echoic.tts.training.coded import CodedCorpus, CodedWriter, CorpusSettings, write_starts
 
 _SHORTEST = 0.2  # seconds
 
@@ -80,6 +83,30 @@ def code(
             yield ""
 
 
+def align_units(folder: str, *, watch: Callable[[float], object] = lambda score: None) -> int:
+    """Find where each unit of the texts of a coded corpus begins, and write it there.
+
+    What was learned of the units stays there, too: it aligns recordings that a voice is made of.
+
+    Args:
+        folder: of the corpus.
+        watch: see `echoic.tts.alignment.corpus.fit`.
+
+    Returns:
+        How many utterances have more units than frames, and were passed over.
+
+    Raises:
+        ValueError: no such corpus, or none of it can be aligned.
+        OSError: it cannot be written.
+    """
+    corpus = CodedCorpus(folder)
+    units = fit(corpus, watch=watch)
+    starts = dict(align(corpus, units))
+    save_units(units, corpus.folder / ALIGNER)
+    write_starts(corpus, starts)
+    return len(corpus) - len(starts)
+
+
 def _ids(reader: Reader, alphabet: Alphabet, text: str) -> list[int]:
     utterances = reader.read(text)
     if not utterances:
@@ -113,11 +140,12 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     parser.add_argument("--g2p", default="", help="hibari, espeak:VOICE; else texts as bytes")
     parser.add_argument("--language", default="en")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--align", action="store_true", help="find which frames say which unit")
     given = parser.parse_args(arguments)
     source = Source(given.manifest)
     if given.split is not None:
         source = replace(source, split=given.split)
-    done = left_out = 0
+    done = left_out = apart = 0
     try:
         codec = load_codec(given.codec, device=given.device)
         rows = code(
@@ -129,10 +157,16 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
             left_out += bool(problem)
             if problem:
                 tqdm.write(f"echoic: {problem}", file=sys.stderr)
+        if given.align and done:
+            with tqdm(desc="align", unit=" rounds", disable=not sys.stderr.isatty()) as bar:
+                apart = align_units(given.out, watch=lambda _: bar.update())
     except (CodecError, G2PError, ValueError, ImportError, OSError) as e:
         print(f"echoic: {one_line(str(e))}", file=sys.stderr)
         return 2 if isinstance(e, ValueError | CodecError) else 1
-    print(f"{given.out}: {done} recordings" + (f", {left_out} left out" if left_out else ""))
+    told = [f"{done} recordings"]
+    told += [f"{left_out} left out"] * bool(left_out)
+    told += [f"{apart} too short to be aligned"] * bool(apart)
+    print(f"{given.out}: {', '.join(told)}")
     return 1 if left_out or not done else 0
 
 

@@ -37,7 +37,7 @@ def write(checkpoints: Sequence[Path], folder: Path, options: Options) -> About:
         description=options.description,
     )
     codec, alphabet = load_codec(form.codec), alphabet_from_config(trained.alphabet)
-    Talker(trained.model, codec, alphabet, settings).save_pretrained(
+    Talker(trained.model, codec, alphabet, settings, trained.units).save_pretrained(
         folder, dtype=DTYPES[options.precision]
     )
     count = sum(p.numel() for p in trained.model.parameters()) / 1e6

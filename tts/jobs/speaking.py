@@ -22,6 +22,7 @@ from echoic.tts.talker import Talker
 from echoic.tts.text.phonemes import G2PError
 from echoic.tts.text.script import TextError
 from echoic.tts.voice import Voice
+from echoic.tts.words import SaidWord
 
 _TIMES = (".json", ".srt")
 
@@ -141,10 +142,14 @@ def _write_times(path: str, said: list[Sentence]) -> None:
 
 def _json(said: list[Sentence]) -> str:
     rows: list[dict[str, Any]] = [
-        sentence._asdict() | {"start": round(sentence.start, 3), "end": round(sentence.end, 3)}
+        {**_timed(sentence), "words": [_timed(word) for word in sentence.words]}
         for sentence in said
     ]
     return json.dumps({"sentences": rows}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _timed(said: Sentence | SaidWord) -> dict[str, Any]:
+    return said._asdict() | {"start": round(said.start, 3), "end": round(said.end, 3)}
 
 
 def _srt(said: list[Sentence]) -> str:

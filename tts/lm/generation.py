@@ -9,8 +9,9 @@ from torch.nn.utils.rnn import pad_sequence
 from echoic.tts.layouts import EMPTY
 from echoic.tts.lm.cache import KeyValueCache
 from echoic.tts.lm.guard import Ending
-from echoic.tts.lm.speech import SpeechLM
-from echoic.tts.lm.utterance import Request, Utterance
+from echoic.tts.lm.sampling import ScoresNotFinite
+from echoic.tts.lm.speech import SpeechLM, places
+from echoic.tts.lm.utterance import Along, Request, Utterance
 
 
 class Generation:
@@ -30,11 +31,15 @@ class Generation:
 
     def __init__(self, model: SpeechLM, requests: Sequence[Request]) -> None:
         self.model = model
-        self.rows = [Utterance.of(request, model.layout, model.end) for request in requests]
+        self.rows = [
+            Utterance.of(request, model.layout, model.end, self._start(request))
+            for request in requests
+        ]
         if not self.rows:
             raise ValueError("nothing to say: give one text at least")
         for row in self.rows:
             self._check(row)
+        self._vectors = [self._read_text(row) for row in self.rows]
         self._last = torch.full((len(self.rows), model.layout.channels), EMPTY)
         self._cache = self._prefill()
 
@@ -64,6 +69,7 @@ class Generation:
             raise ValueError("the text was said to be whole: no more can come")
         utterance.text = torch.cat([utterance.text, text.to("cpu", torch.int64)])
         utterance.whole = whole
+        self._vectors[row] = self._read_text(utterance)
 
     @torch.inference_mode()
     def step(self) -> list[Tensor]:
@@ -85,6 +91,7 @@ class Generation:
                 for channel in range(scores.shape[1]):
                     steps[index, channel] = row.choose(channel, scores[index, channel])
         self._choose_in_turn(states, steps)
+        self._move(states)
         self._last = steps
         return [row.advance() for row in self.rows]
 
@@ -112,7 +119,44 @@ class Generation:
         numbers = torch.tensor([[row.number] for row in self.rows], device=device)
         if self.model.config.text == "beside":
             x = x + self._units([range(row.number, row.number + 1) for row in self.rows])
+        if self.model.config.text == "along":
+            x = x + self._said()[:, None]
         return self.model.backbone(x, positions=numbers, cache=self._cache)[:, 0]
+
+    def _start(self, request: Request) -> Along | None:
+        reader = self.model.reader
+        return None if reader is None else Along.of(request, reader.config.ahead)
+
+    @torch.inference_mode()
+    def _read_text(self, row: Utterance) -> Tensor:
+        """Return the vectors (L, dim) of a text that runs along; no rows of any other."""
+        text = row.text.to(self.model.device)
+        if self.model.reader is None:
+            return self.model.embed_text(text[:0])
+        return self.model.read_along(text[None], torch.tensor([len(text)], device=text.device))[0]
+
+    def _said(self) -> Tensor:
+        """Return what the next step of each row is given of its text, (B, dim)."""
+        places = [row.along for row in self.rows if row.along is not None]
+        units = torch.stack([v[p.unit] for v, p in zip(self._vectors, places, strict=True)])
+        elapsed = torch.tensor([place.elapsed for place in places], device=units.device)
+        return self.model.beside_step(units, elapsed)
+
+    def _said_before(self, along: Along, row: int, count: int) -> Tensor:
+        """Return what the first `count` steps of a row were given of its text, (count, dim)."""
+        starts = torch.tensor([along.begins], device=self.model.device)
+        steps = torch.arange(count, device=starts.device)
+        numbers = places(starts, torch.tensor([len(along.begins)], device=starts.device), steps)[0]
+        return self.model.beside_step(self._vectors[row][numbers], steps - starts[0][numbers])
+
+    def _move(self, states: Tensor) -> None:
+        if self.model.config.text != "along":
+            return
+        chances = self.model.moves(states).float().sigmoid().cpu()
+        if not bool(chances.isfinite().all()):
+            raise ScoresNotFinite("the model's scores are not finite: its weights are damaged")
+        for row, chance in zip(self.rows, chances.tolist(), strict=True):
+            row.move(chance)
 
     def _prefill(self) -> KeyValueCache:
         """Read texts and prompts, up to the step before the last one that is known."""
@@ -128,6 +172,8 @@ class Generation:
                 numbers = torch.arange(row.number, device=device)
                 if model.config.text == "beside":
                     heard = heard + self._units([range(row.number)], index)
+                elif row.along is not None:
+                    heard = heard + self._said_before(row.along, index, row.number)
                 else:
                     text = torch.cat([row.text, row.text.new_tensor([model.text_end])]).to(device)
                     heard = torch.cat([model.embed_text(text)[None], heard], dim=1)

@@ -7,18 +7,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from echoic.tts.layouts import EMPTY
-from echoic.tts.lm.speech import SpeechLM, Spoken
+from echoic.tts.lm.speech import SpeechLM, Spoken, places
 
 
 class SpeechLosses(NamedTuple):
     """Losses of a batch.
 
     Attributes:
-        total: first + rest * weight, with gradients.
+        total: first + rest * weight + moves, with gradients.
         first: mean cross entropy of the first book's codes and of the end.
         rest: of all other books; 0 where there is but one.
         by_book: (Q,) of each book.
         accuracy: share of the first book's codes, the end included, that scored best.
+        moves: mean binary cross entropy of going on to the next unit; 0 unless text runs along.
     """
 
     total: Tensor
@@ -26,10 +27,16 @@ class SpeechLosses(NamedTuple):
     rest: Tensor
     by_book: Tensor
     accuracy: Tensor
+    moves: Tensor
 
 
 def speech_losses(
-    model: SpeechLM, spoken: Spoken, steps: Tensor, step_lengths: Tensor
+    model: SpeechLM,
+    spoken: Spoken,
+    steps: Tensor,
+    step_lengths: Tensor,
+    starts: Tensor | None = None,
+    text_lengths: Tensor | None = None,
 ) -> SpeechLosses:
     """Compare scores with the steps that came.
 
@@ -38,15 +45,18 @@ def speech_losses(
         spoken: of these steps.
         steps: (B, S, C) int64.
         step_lengths: (B,) of them that count.
+        starts: (B, L) the first step of each id, where text runs along.
+        text_lengths: (B,) of the ids that count, there.
     """
     books = model.config.frames.num_codebooks
     targets, heard = _targets(model, steps, step_lengths)
     scores = spoken.scores
-    sums, counts = scores.new_zeros(books), scores.new_zeros(books)
     losses = functional.cross_entropy(
         scores.flatten(0, 2), targets[:, :, : scores.shape[2]].flatten(), reduction="none",
         ignore_index=EMPTY,
     )  # fmt: skip
+    # Losses are float32, even where the scores are not.
+    sums, counts = losses.new_zeros(books), losses.new_zeros(books)
     owners = model.books(scores.shape[1], 0)[:, : scores.shape[2]].expand(len(scores), -1, -1)
     owners = owners.flatten()
     known = targets[:, :, : scores.shape[2]].flatten() != EMPTY
@@ -66,7 +76,23 @@ def speech_losses(
     best = scores[:, :, 0].argmax(-1)
     mine = (targets[:, :, 0] != EMPTY) & (model.books(scores.shape[1], 0)[:, 0] == 0)
     accuracy = (best == targets[:, :, 0])[mine].float().mean()
-    return SpeechLosses(first + model.config.rest * rest, first, rest, by_book.detach(), accuracy)
+    moves = first.new_zeros(())
+    if spoken.moves is not None and starts is not None and text_lengths is not None:
+        moves = _moves_loss(model, spoken.moves, step_lengths, starts, text_lengths)
+    total = first + model.config.rest * rest + moves
+    return SpeechLosses(total, first, rest, by_book.detach(), accuracy, moves)
+
+
+def _moves_loss(
+    model: SpeechLM, moves: Tensor, step_lengths: Tensor, starts: Tensor, text_lengths: Tensor
+) -> Tensor:
+    frames = step_lengths - model.layout.delay
+    numbers = torch.arange(moves.shape[1] + 1, device=moves.device)
+    said = places(starts, text_lengths, numbers)
+    last = numbers[:-1] == frames[:, None] - 1
+    targets = ((said[:, 1:] > said[:, :-1]) | last).to(moves)
+    heard = numbers[:-1] < frames[:, None]
+    return functional.binary_cross_entropy_with_logits(moves[heard], targets[heard])
 
 
 def _targets(model: SpeechLM, steps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,6 +106,8 @@ def _targets(model: SpeechLM, steps: Tensor, lengths: Tensor) -> tuple[Tensor, T
     numbers = torch.arange(count + 1, device=steps.device)
     heard = numbers < lengths[:, None]
     targets[~heard] = EMPTY
+    if model.config.text == "along":  # it ends with the last unit
+        return targets, heard
     # Books that are delayed more go on for some steps after the first one's last.
     layout = model.layout
     ends = lengths - (0 if layout.flat else layout.delay - layout.delays[0])

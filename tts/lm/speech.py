@@ -8,8 +8,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from echoic.tts.layouts import EMPTY
 from echoic.tts.lm.depth import DepthDecoder
+from echoic.tts.lm.reader import TextReader
 from echoic.tts.lm.speech_config import SpeechLMConfig
 from echoic.tts.lm.transformer import Transformer
+
+_ELAPSED = 64  # steps, after which how long a unit has lasted is told no longer
 
 
 class Spoken(NamedTuple):
@@ -19,10 +22,12 @@ class Spoken(NamedTuple):
         states: (B, S + 1, C) of the backbone: state s is for step s; the last is for the end.
         scores: (B, S + 1, H, V) of the codes that the backbone scores itself: all channels of a
             step, or the first where codes are drawn in turn. Channel 0 has one more value, the end.
+        moves: (B, S) logits, where text runs along: whether the step after one says the next unit.
     """
 
     states: Tensor
     scores: Tensor
+    moves: Tensor | None = None
 
 
 class SpeechLM(nn.Module):
@@ -43,6 +48,10 @@ class SpeechLM(nn.Module):
         self.code_embedding = nn.Embedding(frames.num_codebooks * (frames.codebook_size + 1), dim)
         self.backbone = Transformer(config.backbone)
         scored = 1 if self.layout.in_turn else frames.num_codebooks
+        along = config.text == "along"
+        self.reader = TextReader(config.reader, dim) if along else None
+        self.elapsed = nn.Embedding(_ELAPSED, dim) if along else None
+        self.mover = nn.Linear(dim, 1) if along else None
         # The last row is the end of speech; only that of the first book is ever asked for.
         self.heads = nn.Parameter(torch.empty(scored, frames.codebook_size + 1, dim))
         deep = self.layout.in_turn and frames.num_codebooks > 1
@@ -75,6 +84,10 @@ class SpeechLM(nn.Module):
             self.depth.reset()
         for table in (self.text_embedding.weight, self.code_embedding.weight, self.heads):
             nn.init.normal_(table, std=0.02)
+        if self.reader is not None and self.elapsed is not None and self.mover is not None:
+            self.reader.reset()
+            nn.init.normal_(self.elapsed.weight, std=0.02)
+            self.mover.reset_parameters()
 
     def embed_steps(self, steps: Tensor, first: int = 0) -> Tensor:
         """Return the sum of the embeddings (B, S, dim) of the codes of steps (B, S, C).
@@ -91,8 +104,33 @@ class SpeechLM(nn.Module):
         """Return embeddings (..., dim) of ids (...); -1 stands for no text any more."""
         return self.text_embedding(torch.where(text < 0, self.config.text_size + 1, text))
 
+    def read_along(self, text: Tensor, lengths: Tensor) -> Tensor:
+        """Return the vectors (B, L, dim) of the units (B, L) of texts that run along."""
+        assert self.reader is not None
+        return self.reader(self.text_embedding(text), lengths)
+
+    def beside_step(self, units: Tensor, elapsed: Tensor) -> Tensor:
+        """Return what a step is given of a text that runs along.
+
+        Args:
+            units: (..., dim) of `read_along`, those that the steps say.
+            elapsed: (...) int64, steps since each began.
+        """
+        assert self.elapsed is not None
+        return units + self.elapsed(elapsed.clamp(0, _ELAPSED - 1))
+
+    def moves(self, states: Tensor) -> Tensor:
+        """Return logits (...) of states (..., dim): whether the next step says the next unit."""
+        assert self.mover is not None
+        return self.mover(states)[..., 0]
+
     def forward(
-        self, text: Tensor, text_lengths: Tensor, steps: Tensor, step_lengths: Tensor
+        self,
+        text: Tensor,
+        text_lengths: Tensor,
+        steps: Tensor,
+        step_lengths: Tensor,
+        starts: Tensor | None = None,
     ) -> Spoken:
         """Score steps that are known.
 
@@ -101,15 +139,22 @@ class SpeechLM(nn.Module):
             text_lengths: (B,) of them that count.
             steps: (B, S, C) int64.
             step_lengths: (B,) of them that count.
+            starts: (B, L) the first step of each id, where text runs along.
 
         Raises:
-            ValueError: ids or codes outside their ranges.
+            ValueError: ids or codes outside their ranges; no starts where they are needed.
         """
         self._check(text, text_lengths, steps)
         count = steps.shape[1]
         begin = steps.new_full((len(steps), 1, self.layout.channels), EMPTY)
         # State s comes of step s - 1; a flat layout's step -1 stands for the book before the first.
         before = torch.cat([self.embed_steps(begin, -1), self.embed_steps(steps, 0)], dim=1)
+        if self.config.text == "along":
+            if starts is None:
+                raise ValueError("text runs along speech here: say where each of its units starts")
+            units = self.read_along(text, text_lengths)
+            states = self.backbone(before + self._along(units, starts, text_lengths, count + 1))
+            return Spoken(states, self.scores(states, 0), self.moves(states[:, :-1]))
         with_end = nn.functional.pad(text, (0, 1))
         with_end.scatter_(1, text_lengths[:, None], self.text_end)
         if self.config.text == "beside":
@@ -149,6 +194,12 @@ class SpeechLM(nn.Module):
             pad_sequence(states, True), (0, 0, 0, before.shape[1] - int(lengths.max()))
         )
 
+    def _along(self, units: Tensor, starts: Tensor, lengths: Tensor, count: int) -> Tensor:
+        steps = torch.arange(count, device=starts.device)
+        numbers = places(starts, lengths, steps)
+        vectors = units.gather(1, numbers[:, :, None].expand(-1, -1, units.shape[2]))
+        return self.beside_step(vectors, steps - starts.gather(1, numbers))
+
     def books(self, count: int, first: int) -> Tensor:
         """Return whose codes stand in steps, (S, C)."""
         if self.layout.flat:
@@ -170,6 +221,18 @@ class SpeechLM(nn.Module):
                 f"steps must be (B, S, {self.layout.channels}) of codes below {size}: got "
                 f"{tuple(steps.shape)}"
             )
+
+
+def places(starts: Tensor, lengths: Tensor, steps: Tensor) -> Tensor:
+    """Return which unit (B, S) of texts steps (S,) say.
+
+    Args:
+        starts: (B, L) the first step of each unit.
+        lengths: (B,) of the units that count; behind the last one it goes on.
+        steps: their numbers.
+    """
+    begun = (starts[:, None] <= steps[:, None]).sum(2)
+    return torch.minimum(begun, lengths[:, None]).clamp(min=1) - 1
 
 
 def _beside(text: Tensor, lengths: Tensor, count: int) -> Tensor:

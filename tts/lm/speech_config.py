@@ -1,14 +1,16 @@
 """What a language model of speech consists of."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from echoic.tts.layouts import LayoutName, layout
 from echoic.tts.layouts.layout import Layout
 from echoic.tts.lm.config import RopeConfig, TransformerConfig
+from echoic.tts.lm.reader import ReaderConfig
 from echoic.tts.tokens import FrameFormat
 
-TextTrack = Literal["before", "beside"]
+TextTrack = Literal["before", "beside", "along"]
+TEXT_TRACKS: tuple[str, ...] = get_args(TextTrack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,11 @@ class SpeechLMConfig:
         delays: of the layout "delay", other than its own.
         text: "before", all text, then speech, each with positions of its own; "beside", a unit of
             text is added to each step (Qwen3-Omni's and Qwen3-TTS's dual track), so that text may
-            still come while speech goes out.
+            still come while speech goes out; "along", each step has the unit that it says, and the
+            model tells after each frame whether the next one says the next unit. So nothing is
+            skipped or said twice, speech ends where the text does, and it is known when each word
+            is said; the data need alignments (`echoic prepare coded-speech --align`).
+        reader: of the text, where it runs along.
         backbone: of the steps.
         depth: of the codes of a step, for the layout "depth".
         rest: weight of the loss of all codes but the first (0.3 in Qwen3-TTS).
@@ -36,6 +42,7 @@ class SpeechLMConfig:
     layout: LayoutName = "depth"
     delays: tuple[int, ...] | None = None
     text: TextTrack = "before"
+    reader: ReaderConfig = field(default_factory=ReaderConfig)
     backbone: TransformerConfig = field(default_factory=TransformerConfig)
     depth: TransformerConfig = field(default_factory=lambda: TransformerConfig(256, 768, 2, 4, 4))
     rest: float = 0.3
@@ -43,10 +50,15 @@ class SpeechLMConfig:
     def __post_init__(self) -> None:
         if self.text_size < 1:
             raise ValueError(f"text_size is {self.text_size}, expected 1 or more")
-        if self.text not in ("before", "beside"):
-            raise ValueError(f'text is {self.text!r}, expected "before" or "beside"')
+        if self.text not in TEXT_TRACKS:
+            raise ValueError(f"text is {self.text!r}, expected one of {', '.join(TEXT_TRACKS)}")
         if not self.rest >= 0:
             raise ValueError(f"rest is {self.rest}, expected 0 or more")
+        if self.text == "along" and self.steps.flat:
+            raise ValueError(
+                'text runs along frames, not along each of their codes: give the layout "depth", '
+                '"delay" or "parallel"'
+            )
         if self.steps.delays[0]:
             raise ValueError(
                 f"delays are {self.steps.delays}: the first book leads, and says where speech ends"
@@ -75,6 +87,8 @@ class SpeechLMConfig:
                     part = dict(values[name])
                     part["rope"] = RopeConfig(**part.get("rope", {}))
                     values[name] = TransformerConfig(**part)
+            if "reader" in values:
+                values["reader"] = ReaderConfig(**values["reader"])
             values["frames"] = FrameFormat(**values["frames"])
             if values.get("delays") is not None:
                 values["delays"] = tuple(values["delays"])

@@ -14,6 +14,8 @@ PAD, BEGIN, END, PAUSE = "<pad>", "<begin>", "<end>", "<pause>"
 PHONEMES, LETTERS = "<phonemes>", "</phonemes>"
 _SPECIALS = (PAD, BEGIN, END, PAUSE)
 _BYTES = 256
+#: What an id is a piece of that is of none.
+BETWEEN = -1
 
 
 class Encoded(NamedTuple):
@@ -21,7 +23,8 @@ class Encoded(NamedTuple):
 
     Attributes:
         ids: N numbers, between a `<begin>` and an `<end>`.
-        pieces: for each id the piece of the utterance it is of; -1 for begin and end.
+        pieces: for each id the piece of the utterance it is of; -1 for begin, end and what stands
+            between two pieces.
     """
 
     ids: list[int]
@@ -77,15 +80,15 @@ class PhonemeAlphabet:
             ValueError: a word has no phonemes, or one that is not in the table.
         """
         ids = {symbol: i for i, symbol in enumerate(self.symbols)}
-        encoded = Encoded([ids[BEGIN]], [-1])
-        for index, symbols in enumerate(self._spelled(utterance.pieces)):
+        encoded = Encoded([ids[BEGIN]], [BETWEEN])
+        for index, symbols in self._spelled(utterance.pieces):
             for symbol in symbols:
                 if symbol not in ids:
                     raise ValueError(self._unknown(symbol, utterance.pieces[index]))
                 encoded.ids.append(ids[symbol])
                 encoded.pieces.append(index)
         encoded.ids.append(ids[END])
-        encoded.pieces.append(-1)
+        encoded.pieces.append(BETWEEN)
         return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -99,15 +102,16 @@ class PhonemeAlphabet:
             "symbols": list(self.symbols)
         }
 
-    def _spelled(self, pieces: Sequence[Piece]) -> Iterator[list[str]]:
+    def _spelled(self, pieces: Sequence[Piece]) -> Iterator[tuple[int, list[str]]]:
         before: Piece | None = None
-        for piece in pieces:
+        for index, piece in enumerate(pieces):
             if isinstance(piece, Pause):
-                yield [PAUSE]
+                yield index, [PAUSE]
                 continue
             if isinstance(piece, Word) and piece.phonemes is None:
                 raise ValueError(f"{piece.text!r} has no phonemes; give the front end a G2P")
-            yield [*separator(before, piece), *_sound(piece)]
+            yield BETWEEN, list(separator(before, piece))
+            yield index, list(_sound(piece))
             before = piece
 
     def _unknown(self, symbol: str, piece: Piece) -> str:
@@ -138,20 +142,22 @@ class ByteAlphabet:
     def encode(self, utterance: Utterance) -> Encoded:
         """Return the ids of an utterance."""
         special = {name: _BYTES + i for i, name in enumerate(self.specials)}
-        encoded = Encoded([special[BEGIN]], [-1])
+        encoded = Encoded([special[BEGIN]], [BETWEEN])
         before: Piece | None = None
         for index, piece in enumerate(utterance.pieces):
             ids = [special[PAUSE]]
             if not isinstance(piece, Pause):
-                ids = [*_bytes(separator(before, piece) + piece.text)]
+                between = [*_bytes(separator(before, piece))]
+                encoded.ids.extend(between)
+                encoded.pieces.extend([BETWEEN] * len(between))
+                ids = [*_bytes(piece.text)]
                 if isinstance(piece, Word) and piece.phonemes is not None:
-                    inside = [special[PHONEMES], *_bytes(piece.phonemes), special[LETTERS]]
-                    ids = [*_bytes(separator(before, piece)), *inside]
+                    ids = [special[PHONEMES], *_bytes(piece.phonemes), special[LETTERS]]
                 before = piece
             encoded.ids.extend(ids)
             encoded.pieces.extend([index] * len(ids))
         encoded.ids.append(special[END])
-        encoded.pieces.append(-1)
+        encoded.pieces.append(BETWEEN)
         return encoded
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ thousand hours of eight codes at 50 Hz are 2.9 GB on disk and nothing in memory.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ class Line(NamedTuple):
         frames: how many it has.
         speaker: who speaks, or "".
         split: train, dev, test or "".
+        starts: the first frame of each id, counted from the utterance's; None where nobody knows.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Line(NamedTuple):
     frames: int
     speaker: str = ""
     split: str = ""
+    starts: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,13 @@ class CodedCorpus:
     Args:
         folder: made by `CodedWriter`.
         split: only utterances of this one; "" for all.
+        aligned: only those that it is known of when each unit is said.
 
     Raises:
-        ValueError: not such a folder, damaged, or without utterances of the split.
+        ValueError: not such a folder, damaged, or without such utterances.
     """
 
-    def __init__(self, folder: str | Path, split: str = "") -> None:
+    def __init__(self, folder: str | Path, split: str = "", *, aligned: bool = False) -> None:
         self.folder = Path(folder)
         self.settings = _read_settings(self.folder)
         try:
@@ -96,6 +99,13 @@ class CodedCorpus:
         if not self.lines:
             what = f"of the split {split!r} " if split else ""
             raise ValueError(f"{self.folder} has no utterances {what}to learn from")
+        if aligned:
+            self.lines = [line for line in self.lines if line.starts is not None]
+            if not self.lines:
+                raise ValueError(
+                    f"nobody knows when the texts of {self.folder} are said: code it again with "
+                    "`echoic prepare coded-speech --align`"
+                )
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -191,13 +201,38 @@ class CodedWriter:
         whole = self.folder / f"{CODES}.whole"
         with whole.open("wb") as file:
             np.save(file, codes, allow_pickle=False)
-        rows = "".join(
-            json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in self._lines
-        )
-        (self.folder / ROWS).write_text(rows, encoding="utf-8")
+        _write_rows(self.folder, self._lines)
         settings = json.dumps(asdict(self.settings), indent=2, ensure_ascii=False)
         whole.replace(self.folder / CODES)
         (self.folder / CORPUS).write_text(settings + "\n", encoding="utf-8")
+
+
+def write_starts(corpus: CodedCorpus, starts: Mapping[int, list[int]]) -> None:
+    """Write down where the units of a corpus begin.
+
+    Args:
+        corpus: all of it, no single split.
+        starts: by the number of the utterance, the first frame of each id.
+
+    Raises:
+        ValueError: starts that are not one an id, or that do not rise from 0.
+        OSError: the folder cannot be written.
+    """
+    lines = list(corpus.lines)
+    for index, frames in starts.items():
+        line = lines[index]
+        rising = all(a < b for a, b in zip(frames, [*frames[1:], line.frames], strict=True))
+        if len(frames) != len(line.ids) or frames[:1] != [0] or not rising:
+            raise ValueError(f"{line.id}: {len(line.ids)} ids cannot begin at {frames}")
+        lines[index] = line._replace(starts=frames)
+    _write_rows(corpus.folder, lines)
+
+
+def _write_rows(folder: Path, lines: Sequence[Line]) -> None:
+    part = folder / f"{ROWS}.part"
+    rows = (json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
+    part.write_text("".join(rows), encoding="utf-8")
+    part.replace(folder / ROWS)
 
 
 def _read_settings(folder: Path) -> CorpusSettings:

@@ -16,7 +16,9 @@ from echoic.audio.data.buckets import Buckets
 from echoic.audio.data.numbered import NumberedBatches
 from echoic.tts.layouts import EMPTY
 from echoic.tts.layouts.layout import Layout
-from echoic.tts.training.coded import CodedCorpus
+from echoic.tts.training.coded import CodedCorpus, Line
+
+_NEVER = 2**31  # the first step of what is not there
 
 
 class SpeechBatch(NamedTuple):
@@ -28,6 +30,7 @@ class SpeechBatch(NamedTuple):
         text_lengths: (B,) of them that count.
         steps: (B, S, C) int64, `EMPTY` where nothing is.
         step_lengths: (B,) of them that count.
+        starts: (B, L) the first step of each id; None where the corpora do not say.
     """
 
     number: int
@@ -35,6 +38,7 @@ class SpeechBatch(NamedTuple):
     text_lengths: Tensor
     steps: Tensor
     step_lengths: Tensor
+    starts: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,8 @@ def collate(
     corpora: Sequence[CodedCorpus], items: Sequence[tuple[int, int]], layout: Layout, number: int
 ) -> SpeechBatch:
     """Return a batch of utterances (corpus, utterance)."""
-    texts = [torch.tensor(corpora[c].lines[u].ids) for c, u in items]
+    lines = [corpora[c].lines[u] for c, u in items]
+    texts = [torch.tensor(line.ids) for line in lines]
     steps = [layout.steps(corpora[c].frames(u)) for c, u in items]
     return SpeechBatch(
         number,
@@ -101,7 +106,15 @@ def collate(
         torch.tensor([len(text) for text in texts]),
         pad_sequence(steps, batch_first=True, padding_value=EMPTY),
         torch.tensor([len(step) for step in steps]),
+        _starts(lines),
     )
+
+
+def _starts(lines: Sequence[Line]) -> Tensor | None:
+    starts = [torch.tensor(line.starts) for line in lines if line.starts is not None]
+    if len(starts) < len(lines):
+        return None
+    return pad_sequence(starts, batch_first=True, padding_value=_NEVER)
 
 
 class SpeechData(lightning.LightningDataModule):
@@ -134,6 +147,8 @@ class SpeechData(lightning.LightningDataModule):
         self.batches = SpeechBatches() if batches is None else batches
         self.num_workers = num_workers
         self.seed = seed
+        self.aligned = False
+        """Whether only utterances are taken that it is known of when each unit is said."""
         self._corpora: dict[tuple[str, str], CodedCorpus] = {}
 
     def corpus(self, source: CodedSource) -> CodedCorpus:
@@ -144,7 +159,7 @@ class SpeechData(lightning.LightningDataModule):
         """
         key = (source.path, source.split)
         if key not in self._corpora:
-            self._corpora[key] = CodedCorpus(*key)
+            self._corpora[key] = CodedCorpus(*key, aligned=self.aligned)
         return self._corpora[key]
 
     def check(self) -> None:

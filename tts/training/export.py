@@ -6,10 +6,16 @@ from typing import Any, NamedTuple
 
 import torch
 
+from echoic.tts.alignment.hmm import UnitModel
 from echoic.tts.errors import TtsError
 from echoic.tts.lm.speech import SpeechLM
 from echoic.tts.lm.speech_config import SpeechLMConfig
-from echoic.tts.training.task import AVERAGE_PREFIX, MODEL_PREFIX, SETTINGS_KEY
+from echoic.tts.training.task import (
+    AVERAGE_PREFIX,
+    MODEL_PREFIX,
+    SETTINGS_KEY,
+    UNITS_KEY,
+)
 
 
 class Trained(NamedTuple):
@@ -21,6 +27,7 @@ class Trained(NamedTuple):
         codec_hash: of the codec whose codes it writes.
         language: of its text.
         g2p: where its phonemes come from; "" for letters.
+        units: what aligns recordings, where text runs along; else None.
     """
 
     model: SpeechLM
@@ -28,6 +35,7 @@ class Trained(NamedTuple):
     codec_hash: str
     language: str
     g2p: str
+    units: UnitModel | None = None
 
 
 def model_of_run(path: str | Path, *, averaged: bool = True) -> Trained:
@@ -59,4 +67,5 @@ def model_of_run(path: str | Path, *, averaged: bool = True) -> Trained:
         {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     )
     reading = (settings[k] for k in ("alphabet", "codec_hash", "language", "g2p"))
-    return Trained(model.eval(), *reading)
+    found = values.get(UNITS_KEY)
+    return Trained(model.eval(), *reading, units=None if found is None else UnitModel(**found))

@@ -13,6 +13,7 @@ from echoic.codecs.training.optimization import (
     make_optimizer,
     step_optimizer,
 )
+from echoic.tts.alignment.files import ALIGNER, load_units
 from echoic.tts.lm.files import load_speech_lm
 from echoic.tts.lm.loss import SpeechLosses, speech_losses
 from echoic.tts.lm.speech import SpeechLM
@@ -23,6 +24,7 @@ from echoic.tts.training.data import SpeechBatch, SpeechData
 
 #: What a checkpoint holds beside Lightning's own keys.
 SETTINGS_KEY = "speech_lm_settings"
+UNITS_KEY = "speech_lm_units"
 MODEL_PREFIX = "_model."
 AVERAGE_PREFIX = "average.model."
 
@@ -83,6 +85,7 @@ class SpeechTask(lightning.LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, SpeechData):
             raise ValueError("speech language models learn from SpeechData: name it in the recipe")
+        data.aligned = self.settings.get("text") == "along"
         data.check()
         corpus = data.corpus(data.train[0]).settings
         self._reading = {
@@ -91,6 +94,8 @@ class SpeechTask(lightning.LightningModule):
             "language": corpus.language,
             "g2p": corpus.g2p,
         }
+        aligner = data.corpus(data.train[0]).folder / ALIGNER
+        self._units = load_units(aligner) if data.aligned and aligner.exists() else None
         config = SpeechLMConfig.from_dict(
             {
                 **self.settings,
@@ -170,6 +175,8 @@ class SpeechTask(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which model it is, so that it can be built without the recipe."""
         checkpoint[SETTINGS_KEY] = {"lm": self.model.config.to_dict(), **self._reading}
+        if self._units is not None:
+            checkpoint[UNITS_KEY] = self._units._asdict()
 
     def _log(self, stage: str, losses: SpeechLosses, batch: SpeechBatch) -> None:
         values = {
@@ -178,6 +185,8 @@ class SpeechTask(lightning.LightningModule):
             f"{stage}/rest": losses.rest,
             f"{stage}/accuracy": losses.accuracy,
         }
+        if batch.starts is not None and self.model.config.text == "along":
+            values[f"{stage}/moves"] = losses.moves
         self.log_dict(
             {name: value.detach() for name, value in values.items()},
             batch_size=len(batch.text),
@@ -186,5 +195,7 @@ class SpeechTask(lightning.LightningModule):
 
 
 def _losses(model: SpeechLM, batch: SpeechBatch) -> SpeechLosses:
-    spoken = model(batch.text, batch.text_lengths, batch.steps, batch.step_lengths)
-    return speech_losses(model, spoken, batch.steps, batch.step_lengths)
+    spoken = model(batch.text, batch.text_lengths, batch.steps, batch.step_lengths, batch.starts)
+    return speech_losses(
+        model, spoken, batch.steps, batch.step_lengths, batch.starts, batch.text_lengths
+    )

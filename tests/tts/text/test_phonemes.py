@@ -101,7 +101,7 @@ def test_phoneme_ids_know_their_pieces():
     encoded = IPA.encode(spoken)
     names = [IPA.symbols[i] for i in encoded.ids]
     assert names == ["<begin>", *"hˈI", ",", "<pause>", *" ˈA", *" —", "<end>"]
-    assert encoded.pieces == [-1, 0, 0, 0, 1, 2, 3, 3, 3, 4, 4, -1]
+    assert encoded.pieces == [-1, 0, 0, 0, 1, 2, -1, 3, 3, -1, 4, -1]
     assert IPA.decode(encoded.ids) == spoken.phonemes == "hˈI, ˈA —"
 
 

@@ -1,0 +1,1 @@
+"""Which frames of coded speech say which unit of its text."""
