@@ -10,9 +10,11 @@ from energy_words import EnergyWords
 from live_signals import GateEvents, SessionEvents, quick_gate, speech, speech_8k
 from random_whisper import random_whisper
 from streaming_codec_cases import CODEC_CASES
+from streaming_flow_cases import FLOW_CASES
 from streaming_laws import Case, complex_noise, noise
 from streaming_layer_cases import LAYER_CASES
 from streaming_paraformer_cases import PARAFORMER_CASES
+from streaming_tokenizer_cases import TOKENIZER_CASES
 
 from echoic.asr.whisper.encoder import Encoder
 from echoic.asr.whisper.streaming.agreement import AgreementConfig, LocalAgreement
@@ -135,6 +137,8 @@ CASES = [
     *LAYER_CASES,
     *CODEC_CASES,
     *PARAFORMER_CASES,
+    *FLOW_CASES,
+    *TOKENIZER_CASES,
     Case("energy_words", EnergyWords, speech, 48_000, **EVENTS),
     Case("energy_words_ahead", lambda: EnergyWords(640, lookahead=200), speech, 48_000, **EVENTS),
     Case("speech_gate", lambda: GateEvents(quick_gate()), speech, 48_000, **EVENTS),

@@ -1,0 +1,1 @@
+"""Training of flow decoders and their vocoders."""
