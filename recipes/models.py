@@ -5,6 +5,7 @@ import typer
 from echoic.asr.paraformer.box import box_models as box_paraformers
 from echoic.asr.whisper.box import box_adapters, box_models
 from echoic.codecs.box import box_codecs
+from echoic.tts.box import box_talkers
 
 
 def register(app: typer.Typer) -> None:
@@ -13,8 +14,8 @@ def register(app: typer.Typer) -> None:
 
 
 def models() -> None:
-    """List the models, adapters and codecs that come in the box."""
-    found = [*box_models(), *box_adapters(), *box_paraformers(), *box_codecs()]
+    """List the models, adapters, codecs and talkers that come in the box."""
+    found = [*box_models(), *box_adapters(), *box_paraformers(), *box_codecs(), *box_talkers()]
     rows = [(m.name, f"{m.num_bytes / 1e6:.1f} MB", m.description) for m in found]
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
     for name, size, description in rows:

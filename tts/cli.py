@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from echoic.tts.box import DEFAULT
+
 voice = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
 _CODES = "Exit code: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."
@@ -18,7 +20,7 @@ def _option(help: str, panel: str, *names: str, **settings: Any) -> Any:  # noqa
     return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
 
 
-Model = Annotated[str, _option("Folder of a talker.", VOICE, "--model", "-m")]
+Model = Annotated[str, _option("Talker: name, folder or hub id.", VOICE, "--model", "-m")]
 Device = Annotated[str, _option("cpu, cuda or cuda:1.", RUNNING)]
 Overwrite = Annotated[bool, _option("Replace what is there.", OUTPUT, "--overwrite")]
 Quiet = Annotated[bool, _option("Results and problems only.", RUNNING, "--quiet", "-q")]
@@ -37,8 +39,8 @@ def register(app: typer.Typer) -> None:
 
 
 def speak(
-    model: Model,
     text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What to say.")] = None,
+    model: Model = DEFAULT,
     output: Annotated[
         str | None, _option("wav, flac, ogg, opus or mp3, or - for WAV.", OUTPUT, "--output", "-o")
     ] = None,
@@ -46,8 +48,11 @@ def speak(
     timestamps: Annotated[
         str | None, _option("Sentences and words with their times to FILE, .json or .srt.", OUTPUT)
     ] = None,
+    flow: Annotated[
+        str | None, _option("Flow decoder that makes the sound, not the codec.", VOICE)
+    ] = None,
     voice_file: Annotated[
-        str | None, _option("A .voice file to speak with.", VOICE, "--voice")
+        str | None, _option("A .voice file, or a name the talker knows.", VOICE, "--voice")
     ] = None,
     seed: Annotated[int, _option("The same one says the same.", VOICE)] = 0,
     temperature: Annotated[
@@ -70,6 +75,7 @@ def speak(
             raw=raw,
             timestamps=timestamps,
             voice=voice_file,
+            flow=flow,
             seed=seed,
             temperature=temperature,
             device=device,
@@ -90,7 +96,7 @@ def make(
     recording: Annotated[str, typer.Argument(metavar="REF.wav", help="Ten seconds of speech.")],
     text: Annotated[str, _option("What the recording says, word by word.", INPUT, "--text")],
     output: Annotated[str, _option("The .voice file.", OUTPUT, "--output", "-o")],
-    model: Model,
+    model: Model = DEFAULT,
     name: Annotated[str, _option("What to call it.", VOICE)] = "",
     licence: Annotated[str, _option("Of the recording.", VOICE, "--licence", "--license")] = "",
     overwrite: Overwrite = False,

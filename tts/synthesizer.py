@@ -85,7 +85,7 @@ class Synthesizer:
         self.talker = talker
         self.packets = PacketSchedule() if packets is None else packets
         self.reader = talker.reader()
-        self.sample_rate = talker.codec.sample_rate
+        self.sample_rate = talker.decoder.sample_rate
 
     def stream(
         self,
@@ -168,15 +168,15 @@ class Synthesizer:
 
     def _sound(self, generation: Generation, packet: int) -> Iterator[Tensor]:
         """Yield the sound of a generation, packet by packet."""
-        form, codec = self.talker.model.config.frames, self.talker.codec
-        decoder = codec.streaming_decoder(form.num_codebooks)
-        state = decoder.initial_state(1, device=codec.device)
+        form, device = self.talker.model.config.frames, self.talker.decoder.device
+        decoder = self.talker.decoder.streaming_decoder(form.num_codebooks)
+        state = decoder.initial_state(1, device=device)
         ready: list[Tensor] = []
         while not generation.done:
             ready += generation.step()
             waiting = sum(len(frames) for frames in ready)
             if waiting and (waiting >= self.packets.size(packet) or generation.done):
-                codes = torch.cat(ready).T[None].to(codec.device)
+                codes = torch.cat(ready).T[None].to(device)
                 state, wav = decoder.step(state, codes)
                 ready, packet = [], packet + 1
                 if wav.shape[1]:

@@ -13,7 +13,9 @@ from echoic.codecs.registry import load_codec
 from echoic.codecs.weights import weights_hash
 from echoic.tts.alignment.files import ALIGNER, load_units, save_units
 from echoic.tts.alignment.hmm import Spoken, UnitModel, first_frames, shares
+from echoic.tts.box import DEFAULT, find_talker
 from echoic.tts.errors import TtsError
+from echoic.tts.flow.speech import FlowSpeech
 from echoic.tts.lm.files import CONFIG, load_speech_lm, read_config, save_speech_lm
 from echoic.tts.lm.guard import Bounds
 from echoic.tts.lm.sampling import SamplingConfig
@@ -22,6 +24,8 @@ from echoic.tts.text.alphabet import Alphabet, Encoded, alphabet_from_config
 from echoic.tts.text.frontend import Reader
 from echoic.tts.text.phonemes import g2p
 from echoic.tts.text.pieces import Utterance
+
+FLOW = "flow"  # the folder inside of a talker's
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Talker:
         settings: see there.
         units: what hears when a recording says which unit; only talkers whose text runs along
             have one, and need it to go on from a recording.
+        flow: what makes sound of the codes in place of the codec; None for the codec.
 
     Raises:
         TtsError: parts that do not belong together.
@@ -85,6 +90,7 @@ class Talker:
         alphabet: Alphabet,
         settings: TalkerSettings,
         units: UnitModel | None = None,
+        flow: FlowSpeech | None = None,
     ) -> None:
         form = model.config.frames
         theirs = (codec.codebook_size, codec.frame_rate, codec.num_groups)
@@ -115,19 +121,40 @@ class Talker:
                 f"an aligner of {tuple(units.emissions.shape)} books, ids and codes, expected "
                 f"{shape}: it does not belong to this model"
             )
+        if flow is not None:
+            flow.fits(codec)
         self.model = model
         self.units = units
+        self.flow = flow
         self.codec = codec
         self.alphabet = alphabet
         self.settings = settings
 
+    @property
+    def decoder(self) -> FlowSpeech | Codec:
+        """What makes sound of codes."""
+        return self.codec if self.flow is None else self.flow
+
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str = "cpu") -> Self:
-        """Load a talker's folder, and its codec.
+    def from_pretrained(
+        cls,
+        name_or_dir: str | Path = DEFAULT,
+        *,
+        flow: str | Path | None = None,
+        device: str = "cpu",
+    ) -> Self:
+        """Load a talker, and its codec.
+
+        Args:
+            name_or_dir: a name in the box, a folder or a Hugging Face id.
+            flow: folder of a `FlowSpeech` that makes sound of the codes in place of the codec; None
+                for the one in the talker's folder `flow`, or for the codec where there is none.
+            device: cpu, cuda or cuda:1.
 
         Raises:
             TtsError: not there, damaged, or parts that do not belong together.
         """
+        folder = find_talker(name_or_dir)
         values = read_config(folder)
         try:
             settings = TalkerSettings.from_dict(values["talker"])
@@ -144,7 +171,10 @@ class Talker:
         model = load_speech_lm(folder, device=device)
         path = Path(folder) / ALIGNER
         units = load_units(path) if path.exists() else None
-        return cls(model, codec.to(device), alphabet, settings, units)
+        inside = Path(folder) / FLOW
+        flow = inside if flow is None and inside.is_dir() else flow
+        speech = None if flow is None else FlowSpeech.from_pretrained(flow, device=device)
+        return cls(model, codec.to(device), alphabet, settings, units, speech)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write a folder that `from_pretrained` reads; a codec inside of it is written, too.
@@ -159,6 +189,8 @@ class Talker:
             self.codec.save_pretrained(Path(folder) / self.settings.codec)
         if self.units is not None:
             save_units(self.units, Path(folder) / ALIGNER)
+        if self.flow is not None:
+            self.flow.save_pretrained(Path(folder) / FLOW)
 
     def reader(self) -> Reader:
         """Return what turns text into utterances for this talker.

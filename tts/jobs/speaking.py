@@ -15,6 +15,7 @@ from echoic.codecs.jobs.console import Console
 from echoic.codecs.jobs.errors import ALL_DONE, SOME_FAILED, OutputError, UsageError
 from echoic.codecs.jobs.pcm import PcmStream
 from echoic.codecs.jobs.places import STDIO, check_output, open_output
+from echoic.tts.box import find_talker, find_voice
 from echoic.tts.errors import TtsError
 from echoic.tts.lm.sampling import SamplingConfig
 from echoic.tts.synthesizer import Sentence, Synthesizer
@@ -37,6 +38,7 @@ class SpeakRequest:
     raw: bool = False
     timestamps: str | None = None
     voice: str | None = None
+    flow: str | None = None
     seed: int = 0
     temperature: float | None = None
     device: str = "cpu"
@@ -57,9 +59,11 @@ def speak(request: SpeakRequest, console: Console, check: Callable[[], None]) ->
     """
     _check(request)
     try:
-        talker = Talker.from_pretrained(request.model, device=request.device)
+        talker = Talker.from_pretrained(request.model, flow=request.flow, device=request.device)
         synthesizer = Synthesizer(talker)
-        voice = None if request.voice is None else Voice.load(request.voice)
+        voice = None
+        if request.voice is not None:
+            voice = Voice.load(find_voice(request.voice, find_talker(request.model)))
         sampling = _sampling(request, talker.settings.sampling)
     except (TtsError, ValueError, RuntimeError) as e:
         raise UsageError(str(e)) from e
