@@ -1,0 +1,1 @@
+"""Training of unified language models: packed sequences, three stages, and what comes out."""
