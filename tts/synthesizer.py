@@ -1,7 +1,8 @@
 """From text to sound while it is generated."""
 
 import logging
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from echoic.tts.lm.generation import Generation
 from echoic.tts.lm.guard import Ending
 from echoic.tts.lm.sampling import SamplingConfig
 from echoic.tts.lm.utterance import Request
-from echoic.tts.packets import PacketSchedule
+from echoic.tts.packets import PacketSchedule, Playback
 from echoic.tts.talker import Talker
 from echoic.tts.text.pieces import Pause, Utterance, Word
 from echoic.tts.voice import Voice
@@ -79,11 +80,19 @@ class Synthesizer:
     Args:
         talker: what speaks.
         packets: how soon sound leaves.
+        clock: seconds, by which a listener plays: packets leave early when he runs dry. None where
+            nobody waits: then the same request has the same packets, and the same bits.
     """
 
-    def __init__(self, talker: Talker, packets: PacketSchedule | None = None) -> None:
+    def __init__(
+        self,
+        talker: Talker,
+        packets: PacketSchedule | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         self.talker = talker
         self.packets = PacketSchedule() if packets is None else packets
+        self.clock = clock
         self.reader = talker.reader()
         self.sample_rate = talker.decoder.sample_rate
 
@@ -145,17 +154,22 @@ class Synthesizer:
         # SSML has to be whole; other text is read as it comes.
         utterances = self.reader.read(text) if isinstance(text, str) else self.reader.stream(text)
         samples = number = packet = 0
+        playback = None if self.clock is None else Playback(self.sample_rate, self.clock)
         for part in _parts(utterances):
             if not isinstance(part, Utterance):
                 silence = torch.zeros(round(part * self.sample_rate))
+                if playback is not None:
+                    playback.send(len(silence))
                 yield AudioChunk(silence, samples / self.sample_rate, -1)
                 samples += len(silence)
                 continue
             start = samples / self.sample_rate
             request = self._request(part, prompt, sampling, seed + number)
             generation = Generation(self.talker.model, [request])
-            for wav in self._sound(generation, packet):
+            for wav in self._sound(generation, packet, playback):
                 packet += 1
+                if playback is not None:
+                    playback.send(len(wav))
                 yield AudioChunk(wav, samples / self.sample_rate, number)
                 samples += len(wav)
             (ending,) = generation.endings
@@ -166,7 +180,9 @@ class Synthesizer:
             said.append(Sentence(part.text, start, samples / self.sample_rate, ending, words))
             number += 1
 
-    def _sound(self, generation: Generation, packet: int) -> Iterator[Tensor]:
+    def _sound(
+        self, generation: Generation, packet: int, playback: Playback | None
+    ) -> Iterator[Tensor]:
         """Yield the sound of a generation, packet by packet."""
         form, device = self.talker.model.config.frames, self.talker.decoder.device
         decoder = self.talker.decoder.streaming_decoder(form.num_codebooks)
@@ -175,7 +191,9 @@ class Synthesizer:
         while not generation.done:
             ready += generation.step()
             waiting = sum(len(frames) for frames in ready)
-            if waiting and (waiting >= self.packets.size(packet) or generation.done):
+            store = math.inf if playback is None else playback.store
+            due = self.packets.due(packet, waiting, store)
+            if waiting and (due or generation.done):
                 codes = torch.cat(ready).T[None].to(device)
                 state, wav = decoder.step(state, codes)
                 ready, packet = [], packet + 1

@@ -16,7 +16,7 @@ from echoic.tts.lm import SamplingConfig, ScoresNotFinite
 from echoic.tts.lm.generation import Generation
 from echoic.tts.lm.guard import Bounds
 from echoic.tts.lm.utterance import Request
-from echoic.tts.packets import PacketSchedule
+from echoic.tts.packets import PacketSchedule, Playback
 from echoic.tts.synthesizer import AudioChunk, Sentence, Synthesizer
 from echoic.tts.talker import Talker
 from echoic.tts.voice import Voice, make_voice
@@ -74,6 +74,39 @@ def test_the_first_sound_leaves_after_the_first_frames() -> None:
     assert len(first.wav) < more[0] < more[1]  # packets grow
     again = Synthesizer(small_talker())
     assert len(next(again.stream(TEXT)).wav) == len(next(again.stream(TEXT)).wav)
+
+
+def test_a_packet_leaves_early_when_the_listener_runs_dry() -> None:
+    hop = small_talker().codec.hop_length
+
+    def frames_of(seconds_a_look: float) -> list[int]:
+        now = itertools.count()
+        slow = Synthesizer(small_talker(), clock=lambda: next(now) * seconds_a_look)
+        chunks = list(slow.stream("A sentence that is long enough for packets to grow."))
+        whole = Synthesizer(small_talker()).speak(
+            "A sentence that is long enough for packets to grow."
+        )
+        torch.testing.assert_close(together(chunks), whole.wav, atol=1e-5, rtol=1e-4)
+        return [round(len(chunk.wav) / hop) for chunk in chunks]
+
+    quick, slow = frames_of(0.0), frames_of(1.0)
+    assert max(quick) == 8
+    assert max(slow[1:-1]) <= 2 < max(quick)
+    assert sum(quick) == sum(slow)
+
+
+def test_what_a_listener_has_in_store() -> None:
+    times = iter([0.0, 0.5, 0.5, 3.0, 3.25, 3.25])
+    playback = Playback(100, lambda: next(times))
+    assert playback.store == 0.0
+    playback.send(100)  # at 0
+    assert playback.store == 0.5
+    playback.send(100)  # at 0.5: enough until 2
+    assert playback.store == -1.0
+    playback.send(25)  # at 3.25: he plays on from there
+    assert playback.store == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="margin is -1"):
+        PacketSchedule(margin=-1)
 
 
 @pytest.mark.parametrize("size", [1, 4, 1000])

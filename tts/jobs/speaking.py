@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -60,7 +61,8 @@ def speak(request: SpeakRequest, console: Console, check: Callable[[], None]) ->
     _check(request)
     try:
         talker = Talker.from_pretrained(request.model, flow=request.flow, device=request.device)
-        synthesizer = Synthesizer(talker)
+        # Somebody may be listening to what goes to standard output.
+        synthesizer = Synthesizer(talker, clock=time.monotonic if request.raw else None)
         voice = None
         if request.voice is not None:
             voice = Voice.load(find_voice(request.voice, find_talker(request.model)))
