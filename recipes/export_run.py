@@ -13,19 +13,26 @@ from typing import Any, NamedTuple
 import torch
 
 from echoic.asr.paraformer.training.export import MODEL_KEY
+from echoic.asr.tokenizer.training.task import TOKENIZER_KEY
 from echoic.asr.whisper.training.language_task import ADAPTER_KEY
 from echoic.codecs.training.build import SETTINGS_KEY
 from echoic.recipes.model_card import About, Choices, Options, write_card
 from echoic.recipes.prepare import (
     causal_box,
     codec_box,
+    flow_box,
     language_box,
     paraformer_box,
     talker_box,
+    tokenizer_box,
+    unified_box,
 )
 from echoic.recipes.run_folder import Found, find_run
 from echoic.recipes.run_story import story
+from echoic.tts.flow.training.task import SETTINGS_KEY as FLOW_KEY
+from echoic.tts.flow.training.vocoder_task import SETTINGS_KEY as VOCODER_KEY
 from echoic.tts.training.task import SETTINGS_KEY as SPEECH_KEY
+from echoic.tts.unified.training.task import SETTINGS_KEY as UNIFIED_KEY
 
 LAST, BEST = "last", "best"
 
@@ -58,6 +65,10 @@ KINDS = (
     Kind("codec", SETTINGS_KEY, tuple(codec_box.DTYPES), False, codec_box.write),
     Kind("Whisper adapter", "adapter", causal_box.PRECISIONS, False, causal_box.write),
     Kind("talker", SPEECH_KEY, tuple(talker_box.DTYPES), False, talker_box.write),
+    Kind("flow decoder", FLOW_KEY, tuple(flow_box.DTYPES), False, flow_box.write_flow),
+    Kind("vocoder", VOCODER_KEY, tuple(flow_box.DTYPES), False, flow_box.write_vocoder),
+    Kind("unified model", UNIFIED_KEY, tuple(unified_box.DTYPES), False, unified_box.write),
+    Kind("speech tokenizer", TOKENIZER_KEY, tokenizer_box.PRECISIONS, False, tokenizer_box.write),
     Kind("language adapter", ADAPTER_KEY, language_box.PRECISIONS, True, language_box.write),
 )
 

@@ -20,19 +20,34 @@ from echoic.asr.paraformer.tokenizer import Tokenizer
 from echoic.asr.paraformer.training.build import write_statistics
 from echoic.asr.paraformer.training.corpus import read_utterances
 from echoic.asr.whisper.box import box_models
+from echoic.asr.whisper.checkpoint import load_checkpoint
 from echoic.audio.data.manifest import Row, Source, rows_of, write_manifest
 from echoic.audio.data.recordings import find_recordings
 from echoic.codecs.registry import load_codec
 from echoic.recipes.prepare import aligned
 from echoic.recipes.prepare.cmvn import measure
-from echoic.recipes.prepare.coded_speech import code
-from echoic.recipes.smoke_sizes import CODECS, DISCRIMINATORS, PARAFORMER, SPEECH, merge
+from echoic.recipes.prepare.coded_speech import align_units, code
+from echoic.recipes.smoke_sizes import (
+    CODECS,
+    DISCRIMINATORS,
+    FLOW,
+    PARAFORMER,
+    SPEECH,
+    TOKENIZER,
+    UNIFIED,
+    VOCODER,
+    merge,
+)
+from echoic.tts.training.coded import CodedCorpus
+from echoic.tts.unified.sequences import Segment
+from echoic.tts.unified.training.example_file import Codes, Pair, write_examples
 
 STEPS = 3
 ROWS = 8
 LONGEST = 12.0
 WHISPER, CAUSAL = "tiny.en", "tiny.en-causal"
 CODEC = "echo-16k-tiny"
+_POSITIONS = 2048  # of a row: 12 s of two codes a frame, and their text
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +174,9 @@ def _codec(task: Namespace, data: Namespace, given: Data) -> str:
     data.update(Namespace(train=[sounds], validation=[sounds], validation_batches=1))
     data.crops = data.crops or Namespace()
     data.crops.update(Namespace(seconds=0.25, batch_size=2))
+    if "discriminators" not in task:  # a vocoder learns from the same sounds
+        task.model = merge(task.model or {}, VOCODER)
+        return sounds.path
     task.model = merge(task.model, CODECS[task.model["kind"]])
     for family, settings in (task.discriminators or {}).items():
         settings.update(DISCRIMINATORS[family.partition(".")[0]])
@@ -201,17 +219,93 @@ def _language(task: Namespace, data: Namespace, given: Data) -> str:
     return source.path
 
 
-def _speech(task: Namespace, data: Namespace, given: Data) -> str:
+def _tokenizer(task: Namespace, data: Namespace, given: Data) -> str:
+    book = task.quantizer.init_args.config
+    if not Path(task.base).is_dir() and task.base not in {model.name for model in box_models()}:
+        task.update(Namespace(base=WHISPER, language="en"))
+        data.update(Namespace(base=WHISPER, language="en"))
+    source = _section(Source(str(given.write(given.rows("text")))))
+    data.update(Namespace(train=[source], validation=[source]))
+    data.batches = Namespace(seconds=12.0, utterances=2, jitter=0.15)
+    book.update(Namespace(dim=load_checkpoint(task.base).config.d_model, **TOKENIZER))
+    task.update(Namespace(layers=None, words=1))
+    return source.path
+
+
+def _coded(given: Data) -> tuple[str, Path]:
+    """Code the recordings; return their manifest, and the corpus."""
     manifest = str(given.write(given.rows("text")))
     codes = given.folder / "codes"
     for problem in code(Source(manifest), str(codes), load_codec(CODEC), name=CODEC, n_q=2):
         if problem:
             raise ValueError(f"--smoke {problem}")
+    return manifest, codes
+
+
+def _speech(task: Namespace, data: Namespace, given: Data) -> str:
+    manifest, codes = _coded(given)
+    if (task.model or {}).get("text") == "along":
+        align_units(str(codes))
     source = Namespace(path=str(codes), split="", share=1.0)
     data.update(Namespace(train=[source], validation=[source]))
     data.batches = Namespace(seconds=20.0, utterances=4, longest=LONGEST, buckets=(1, 1))
     task.model = merge(task.model or {}, SPEECH)
     return manifest
+
+
+def _flow(task: Namespace, data: Namespace, given: Data) -> str:
+    sounds = given.sounds()
+    data.update(Namespace(train=[sounds], validation=[sounds], speakers=None))
+    data.batches = Namespace(seconds=20.0, utterances=4, longest=LONGEST, buckets=1)
+    task.update(Namespace(codec=CODEC, n_q=2))
+    task.model = merge(task.model or {}, FLOW)
+    return sounds.path
+
+
+def _unified(task: Namespace, data: Namespace, given: Data) -> str:
+    manifest, codes = _coded(given)
+    corpus = CodedCorpus(codes)
+    texts, turns = given.folder / "texts.txt", given.folder / "turns.jsonl"
+    texts.write_text("".join(f"{line.text}\n" for line in corpus.lines), encoding="utf-8")
+    write_examples(turns, _codes_of(corpus), _turns(corpus))
+    paths = {"text": texts, "examples": turns}
+    for source in [*data.train, *(data.validation or [])]:
+        source.update(Namespace(path=str(paths.get(source.task, codes)), split=""))
+    data.shape = Namespace(rows=2, positions=_POSITIONS)
+    _shrink_unified(task)
+    return manifest
+
+
+def _preferences(task: Namespace, data: Namespace, given: Data) -> str:
+    manifest, codes = _coded(given)
+    corpus = CodedCorpus(codes)
+    pairs = given.folder / "pairs.jsonl"
+    turns = _turns(corpus)
+    # As a bad sample would be: the words of another text.
+    both = itertools.pairwise([*turns, turns[0]])
+    made = [Pair(own[:1], own[1:], other[1:]) for own, other in both]
+    write_examples(pairs, _codes_of(corpus), made)
+    validation = None if data.validation is None else str(pairs)
+    data.update(Namespace(train=str(pairs), validation=validation, pairs=2, positions=_POSITIONS))
+    _shrink_unified(task)
+    return manifest
+
+
+def _codes_of(corpus: CodedCorpus) -> Codes:
+    return Codes(corpus.settings.format, corpus.settings.codec_hash)
+
+
+def _turns(corpus: CodedCorpus) -> list[list[Segment]]:
+    return [
+        [Segment(line.text), Segment(corpus.frames(index), answer=True)]
+        for index, line in enumerate(corpus.lines)
+    ]
+
+
+def _shrink_unified(task: Namespace) -> None:
+    task.model.update(Namespace(base=None, architecture=UNIFIED, text="bytes", tied=None))
+    if task.model.lora:
+        task.model.lora.rank = 2
 
 
 def _align(manifest: Path, model: str) -> Path:
@@ -236,5 +330,9 @@ KINDS: dict[str, Callable[[Namespace, Namespace, Data], str]] = {
     "CodecData": _codec,
     "CausalWhisperData": _whisper,
     "LanguageAdapterData": _language,
+    "SpeechTokenizerData": _tokenizer,
     "SpeechData": _speech,
+    "UnifiedData": _unified,
+    "PreferenceData": _preferences,
+    "FlowData": _flow,
 }

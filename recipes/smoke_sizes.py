@@ -6,6 +6,9 @@ from typing import Any
 _BOOKS = {"dim": 16, "codebook_size": 8, "reservoir": 2, "warmup_steps": 0, "decay": 0.9}
 _GENERATOR = {"block_kernels": [3], "block_dilations": [[1]]}
 
+#: Of a speech tokenizer, whose model stays as it is.
+TOKENIZER: dict[str, Any] = {"codebook_size": 8, "reservoir": 2, "warmup_steps": 0}
+
 PARAFORMER: dict[str, Any] = {
     "encoder": {"dim": 16, "layers": 2, "heads": 2, "ffn_dim": 32, "kernel_size": 3},
     "decoder": {"layers": 1, "cross_layers": 1, "heads": 2, "ffn_dim": 32, "kernel_size": 3},
@@ -13,6 +16,20 @@ PARAFORMER: dict[str, Any] = {
 
 _SMALLEST = {"dim": 16, "ffn_dim": 32, "layers": 1, "heads": 2, "kv_heads": 2}
 SPEECH: dict[str, Any] = {"backbone": _SMALLEST, "depth": _SMALLEST}
+FLOW: dict[str, Any] = {"backbone": _SMALLEST, "condition_dim": 8, "speaker_dim": 0}
+VOCODER: dict[str, Any] = {"width": 8, "blocks": 1}
+
+#: Of an LLM from nothing that reads bytes.
+UNIFIED: dict[str, Any] = {
+    "model_type": "qwen3",
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "tie_word_embeddings": True,
+}
 
 #: By kind.
 CODECS: dict[str, dict[str, Any]] = {

@@ -84,3 +84,29 @@ def coded_speech(
 
     if code := main(arguments or [], prog="echoic prepare coded-speech"):
         raise typer.Exit(code)
+
+
+@prepare.command("speech-preferences", context_settings=_PASSED_ON)
+def speech_preferences(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="CORPUS MODEL OUT [--samples N]")
+    ] = None,
+) -> None:
+    """Pairs of spoken answers, a better and a worse one, as a recogniser hears them."""
+    from echoic.recipes.prepare.speech_preferences import main
+
+    if code := main(arguments or [], prog="echoic prepare speech-preferences"):
+        raise typer.Exit(code)
+
+
+@prepare.command(context_settings=_PASSED_ON)
+def interleaved(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXTS OUT --model TALKER [--eta 0.3] [--span 10]")
+    ] = None,
+) -> None:
+    """Texts with spans of words as codes, for language models that learn speech."""
+    from echoic.recipes.prepare.interleaved import main
+
+    if code := main(arguments or [], prog="echoic prepare interleaved"):
+        raise typer.Exit(code)

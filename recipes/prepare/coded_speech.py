@@ -5,7 +5,8 @@
 MANIFEST is JSON Lines with `audio` and `text`, and optionally `speaker` and `split`. OUT becomes a
 folder that `echoic.tts.training.data.SpeechData` learns from. Recordings that cannot be read, or
 texts that cannot be read aloud, are told and left out. With --align it also finds which frames say
-which phoneme, or letter, for models whose text runs along with the speech.
+which phoneme, or letter, for models whose text runs along with the speech. NAME is that of a codec,
+or the folder of a speech tokenizer.
 """
 
 import argparse
@@ -19,10 +20,9 @@ from tqdm import tqdm
 from echoic.audio.data.manifest import Row, Source, rows_of
 from echoic.audio.data.recordings import Recording
 from echoic.audio.errors import AudioDecodeError, one_line
-from echoic.codecs.codec import Codec
 from echoic.codecs.errors import CodecError
-from echoic.codecs.registry import load_codec
 from echoic.codecs.weights import weights_hash
+from echoic.recipes.prepare.coder import Coder, load_coder
 from echoic.tts.alignment.corpus import align, fit
 from echoic.tts.alignment.files import ALIGNER, save_units
 from echoic.tts.text.alphabet import BYTES, IPA, Alphabet
@@ -38,7 +38,7 @@ _SHORTEST = 0.2  # seconds
 def code(
     source: Source,
     out: str,
-    codec: Codec,
+    codec: Coder,
     *,
     name: str,
     n_q: int | None = None,
@@ -117,7 +117,7 @@ def _ids(reader: Reader, alphabet: Alphabet, text: str) -> list[int]:
 
 
 @torch.inference_mode()
-def _frames(row: Row, codec: Codec, books: int) -> torch.Tensor:
+def _frames(row: Row, codec: Coder, books: int) -> torch.Tensor:
     recording = Recording(row.audio, row.duration, row.offset)
     wav = recording.load(codec.sample_rate)
     if len(wav) < _SHORTEST * codec.sample_rate:
@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         source = replace(source, split=given.split)
     done = left_out = apart = 0
     try:
-        codec = load_codec(given.codec, device=given.device)
+        codec = load_coder(given.codec, device=given.device)
         rows = code(
             source, given.out, codec, name=given.codec, n_q=given.n_q, phonemes=given.g2p,
             language=given.language,

@@ -1,13 +1,15 @@
 """Make a talker's folder from the checkpoint of a training run, as `echoic export` does."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from echoic.asr.tokenizer.files import is_tokenizer
 from echoic.codecs.registry import load_codec
 from echoic.recipes.model_card import About, Options, megabytes
-from echoic.tts.lm.files import WEIGHTS
+from echoic.tts.lm.files import WEIGHTS, save_speech_lm
 from echoic.tts.talker import Talker, TalkerSettings
 from echoic.tts.text.alphabet import alphabet_from_config
 from echoic.tts.training.export import model_of_run
@@ -17,6 +19,8 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 
 def write(checkpoints: Sequence[Path], folder: Path, options: Options) -> About:
     """Write the talker of a checkpoint, and tell what it is.
+
+    One that learned the codes of a speech tokenizer writes codes, and cannot be heard.
 
     Args:
         checkpoints: the one.
@@ -36,10 +40,18 @@ def write(checkpoints: Sequence[Path], folder: Path, options: Options) -> About:
         g2p=trained.g2p,
         description=options.description,
     )
-    codec, alphabet = load_codec(form.codec), alphabet_from_config(trained.alphabet)
-    Talker(trained.model, codec, alphabet, settings, trained.units).save_pretrained(
-        folder, dtype=DTYPES[options.precision]
+    dtype, use = (
+        DTYPES[options.precision],
+        'echoic speak "Good morning." --model DIR -o morning.wav',
     )
+    if is_tokenizer(form.codec):
+        more = {"talker": asdict(settings), "alphabet": trained.alphabet}
+        save_speech_lm(trained.model, folder, dtype=dtype, more=more)
+        use = "echoic prepare interleaved TEXTS OUT --model DIR"
+    else:
+        codec, alphabet = load_codec(form.codec), alphabet_from_config(trained.alphabet)
+        talker = Talker(trained.model, codec, alphabet, settings, trained.units)
+        talker.save_pretrained(folder, dtype=dtype)
     count = sum(p.numel() for p in trained.model.parameters()) / 1e6
     return About(
         what=options.description or f"talker of {count:.1f} M parameters",
@@ -49,7 +61,7 @@ def write(checkpoints: Sequence[Path], folder: Path, options: Options) -> About:
             "text": f"phonemes ({trained.g2p})" if trained.g2p else "letters, as bytes",
             "stored": f"{options.precision}, {megabytes(folder / WEIGHTS)}",
         },
-        use='echoic speak "Good morning." --model DIR -o morning.wav',
+        use=use,
         tags=["speech", "text-to-speech"],
         pipeline="text-to-speech",
         metrics=["wer"],

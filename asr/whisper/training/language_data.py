@@ -1,6 +1,7 @@
 """The data of a language adapter's training, over whole utterances, as a Lightning data module."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import lightning
 import torch
@@ -9,11 +10,13 @@ from torch.utils.data import DataLoader
 from echoic.asr.paraformer.training.effects import Effects
 from echoic.asr.paraformer.training.plan import BatchConfig, Passes, in_order
 from echoic.asr.whisper.checkpoint import load_checkpoint
+from echoic.asr.whisper.model import SILENCE_KEPT
 from echoic.asr.whisper.training.spoken import SpokenCorpus, WholeBatchMaker, read_spoken
 from echoic.asr.whisper.training.whole import WholeBatch
 from echoic.audio.augment import SpecAugment
 from echoic.audio.data.manifest import Source
 from echoic.audio.data.numbered import NumberedBatches
+from echoic.audio.features.log_mel import Norm
 
 
 class LanguageAdapterData(lightning.LightningDataModule):
@@ -32,6 +35,10 @@ class LanguageAdapterData(lightning.LightningDataModule):
         num_workers: processes that make batches.
         seed: of everything that is drawn.
     """
+
+    # What utterances become, see `WholeBatchMaker`.
+    norm: ClassVar[Norm] = "global"
+    silence: ClassVar[int] = SILENCE_KEPT
 
     def __init__(
         self,
@@ -88,7 +95,8 @@ class LanguageAdapterData(lightning.LightningDataModule):
         plan = Passes([c.durations for c in corpora], shares, self.batches, self.seed)
         maker = WholeBatchMaker(
             corpora, plan, self.prompt, self.tokenizer.eot, num_mels=self.num_mels,
-            augment=self.augment, spec_augment=self.spec_augment, seed=self.seed,
+            norm=self.norm, silence=self.silence, augment=self.augment,
+            spec_augment=self.spec_augment, seed=self.seed,
         )  # fmt: skip
         trainer = self.trainer
         if trainer is None:
@@ -103,7 +111,13 @@ class LanguageAdapterData(lightning.LightningDataModule):
         corpora = [self._corpus(source) for source in self.validation]
         batches = in_order([corpus.durations for corpus in corpora], self.batches)
         maker = WholeBatchMaker(
-            corpora, batches.__getitem__, self.prompt, self.tokenizer.eot, num_mels=self.num_mels
+            corpora,
+            batches.__getitem__,
+            self.prompt,
+            self.tokenizer.eot,
+            num_mels=self.num_mels,
+            norm=self.norm,
+            silence=self.silence,
         )
         trainer = self.trainer
         processes, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)

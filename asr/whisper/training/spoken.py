@@ -24,6 +24,7 @@ from echoic.audio.data.passes import Item
 from echoic.audio.data.recordings import Recording, SoundBank
 from echoic.audio.errors import AudioDecodeError
 from echoic.audio.features import LogMel
+from echoic.audio.features.log_mel import Norm
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,8 @@ class WholeBatchMaker:
         prompt: ids that the decoder starts from.
         end: id of the end of text.
         num_mels: channels of the features.
+        norm: of the features, see `LogMel`.
+        silence: samples of it that are heard behind each sound.
         augment: what happens to each sound; None for nothing.
         spec_augment: what is hidden of its features; None for nothing.
         seed: of what is drawn.
@@ -129,6 +132,8 @@ class WholeBatchMaker:
         end: int,
         *,
         num_mels: int = 80,
+        norm: Norm = "global",
+        silence: int = SILENCE_KEPT,
         augment: Augment | None = None,
         spec_augment: SpecAugment | None = None,
         seed: int = 0,
@@ -139,8 +144,9 @@ class WholeBatchMaker:
         self.end = end
         self.augment = augment
         self.spec_augment = spec_augment
+        self.silence = silence
         self.seed = seed
-        self.log_mel = LogMel(num_mels)
+        self.log_mel = LogMel(num_mels, norm)
 
     def __call__(self, number: int) -> WholeBatch:
         """Make one batch.
@@ -171,7 +177,7 @@ class WholeBatchMaker:
 
     @torch.no_grad()
     def _features(self, wavs: Sequence[Tensor], number: int) -> tuple[Tensor, Tensor]:
-        lengths = torch.tensor([-(-(len(w) + SILENCE_KEPT) // SAMPLES_PER_FRAME) for w in wavs])
+        lengths = torch.tensor([-(-(len(w) + self.silence) // SAMPLES_PER_FRAME) for w in wavs])
         samples = (int(lengths.max()) + SILENT_FRAMES) * SAMPLES_PER_FRAME
         mel = self.log_mel(torch.stack([functional.pad(w, (0, samples - len(w))) for w in wavs]))
         if self.spec_augment is not None:

@@ -1,6 +1,7 @@
 """Which words are spoken: how many, how long in a row, and never two spans side by side."""
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -91,6 +92,6 @@ def test_seed_and_key_alone_decide() -> None:
         ({"length": 0.5}, r"a span of 0\.5 words, expected 1 to 1000"),
     ],
 )
-def test_numbers_out_of_range_are_refused(wrong: dict[str, float], message: str) -> None:
+def test_numbers_out_of_range_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SpanSettings(**wrong)
