@@ -29,8 +29,9 @@ VERBS: dict[str, Verb] = {
     ),
     "speak": Verb("echoic.tts.cli", "Read text aloud."),
     "voice": Verb("echoic.tts.cli", "Make voices of recordings, or show what is in one."),
+    "tts": Verb("echoic.recipes.speech_eval.command", "Judge a talker by what it says."),
     "models": Verb(
-        "echoic.recipes.models", "List the models, adapters and codecs that come in the box."
+        "echoic.recipes.models", "List the models, codecs and talkers that come in the box."
     ),
     "prepare": Verb("echoic.recipes.prepare.cli", "Make manifests of data sets."),
     "data": Verb("echoic.recipes.data.cli", "Check, count and convert manifests of training data."),
