@@ -59,6 +59,9 @@ def speak(
         float | None, _option("Higher is livelier, 0 always the likeliest.", VOICE)
     ] = None,
     device: Device = "cpu",
+    dtype: Annotated[
+        str, _option("auto, float32, bfloat16 or int8: arithmetic of the talker.", RUNNING)
+    ] = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -79,6 +82,7 @@ def speak(
             seed=seed,
             temperature=temperature,
             device=device,
+            dtype=dtype,
             overwrite=overwrite,
         )
         return speak(request, console, check)

@@ -165,7 +165,7 @@ class Synthesizer:
                 continue
             start = samples / self.sample_rate
             request = self._request(part, prompt, sampling, seed + number)
-            generation = Generation(self.talker.model, [request])
+            generation = Generation(self.talker.speaking, [request])
             for wav in self._sound(generation, packet, playback):
                 packet += 1
                 if playback is not None:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from echoic.tts.errors import TtsError
 from echoic.tts.flow.speech import FlowSpeech
 from echoic.tts.lm.files import CONFIG, load_speech_lm, read_config, save_speech_lm
 from echoic.tts.lm.guard import Bounds
+from echoic.tts.lm.packed import Arithmetic, fitting_arithmetic, pack
 from echoic.tts.lm.sampling import SamplingConfig
 from echoic.tts.lm.speech import SpeechLM
 from echoic.tts.text.alphabet import Alphabet, Encoded, alphabet_from_config
@@ -78,6 +79,7 @@ class Talker:
         units: what hears when a recording says which unit; only talkers whose text runs along
             have one, and need it to go on from a recording.
         flow: what makes sound of the codes in place of the codec; None for the codec.
+        arithmetic: that it speaks in, see `echoic.tts.lm.packed`; None for the model as it is.
 
     Raises:
         TtsError: parts that do not belong together.
@@ -91,6 +93,7 @@ class Talker:
         settings: TalkerSettings,
         units: UnitModel | None = None,
         flow: FlowSpeech | None = None,
+        arithmetic: Arithmetic | None = None,
     ) -> None:
         form = model.config.frames
         theirs = (codec.codebook_size, codec.frame_rate, codec.num_groups)
@@ -124,6 +127,8 @@ class Talker:
         if flow is not None:
             flow.fits(codec)
         self.model = model
+        self.speaking = model if arithmetic is None else pack(model, arithmetic)
+        """What speaks: the model, or it packed."""
         self.units = units
         self.flow = flow
         self.codec = codec
@@ -142,6 +147,7 @@ class Talker:
         *,
         flow: str | Path | None = None,
         device: str = "cpu",
+        arithmetic: Arithmetic | Literal["auto"] = "auto",
     ) -> Self:
         """Load a talker, and its codec.
 
@@ -150,6 +156,8 @@ class Talker:
             flow: folder of a `FlowSpeech` that makes sound of the codes in place of the codec; None
                 for the one in the talker's folder `flow`, or for the codec where there is none.
             device: cpu, cuda or cuda:1.
+            arithmetic: of the language model; "auto" for what suits the processor, int8 with
+                AVX-512.
 
         Raises:
             TtsError: not there, damaged, or parts that do not belong together.
@@ -174,7 +182,8 @@ class Talker:
         inside = Path(folder) / FLOW
         flow = inside if flow is None and inside.is_dir() else flow
         speech = None if flow is None else FlowSpeech.from_pretrained(flow, device=device)
-        return cls(model, codec.to(device), alphabet, settings, units, speech)
+        chosen = fitting_arithmetic(device) if arithmetic == "auto" else arithmetic
+        return cls(model, codec.to(device), alphabet, settings, units, speech, chosen)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write a folder that `from_pretrained` reads; a codec inside of it is written, too.

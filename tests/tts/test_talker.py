@@ -20,11 +20,24 @@ from echoic.tts.voice import Voice, make_voice
 def test_there_and_back(tmp_path: Path) -> None:
     talker = small_talker()
     talker.save_pretrained(tmp_path / "t")
-    loaded = Talker.from_pretrained(tmp_path / "t")
+    loaded = Talker.from_pretrained(tmp_path / "t", arithmetic="float32")
     assert loaded.settings == talker.settings
     text = "Hello there. You."
     one, other = Synthesizer(loaded).speak(text), Synthesizer(talker).speak(text)
     assert torch.equal(one.wav, other.wav)
+
+
+def test_what_it_speaks_in(tmp_path: Path) -> None:
+    talker = small_talker()
+    talker.save_pretrained(tmp_path / "t")
+    assert talker.speaking is talker.model
+    for arithmetic in ("auto", "bfloat16", "int8"):
+        loaded = Talker.from_pretrained(tmp_path / "t", arithmetic=arithmetic)
+        assert loaded.speaking is not loaded.model
+        assert len(Synthesizer(loaded).speak("Hello.").wav)
+        loaded.save_pretrained(tmp_path / "again")  # the model as it was read
+        again = Talker.from_pretrained(tmp_path / "again").model.state_dict()
+        assert all(torch.equal(again[k], v) for k, v in loaded.model.state_dict().items())
 
 
 def test_a_codec_beside_it_is_found_by_name(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from echoic.codecs.jobs.pcm import PcmStream
 from echoic.codecs.jobs.places import STDIO, check_output, open_output
 from echoic.tts.box import find_talker, find_voice
 from echoic.tts.errors import TtsError
+from echoic.tts.lm.packed import Arithmetic
 from echoic.tts.lm.sampling import SamplingConfig
 from echoic.tts.synthesizer import Sentence, Synthesizer
 from echoic.tts.talker import Talker
@@ -43,6 +44,7 @@ class SpeakRequest:
     seed: int = 0
     temperature: float | None = None
     device: str = "cpu"
+    dtype: str = "auto"
     overwrite: bool = False
 
 
@@ -60,7 +62,12 @@ def speak(request: SpeakRequest, console: Console, check: Callable[[], None]) ->
     """
     _check(request)
     try:
-        talker = Talker.from_pretrained(request.model, flow=request.flow, device=request.device)
+        talker = Talker.from_pretrained(
+            request.model,
+            flow=request.flow,
+            device=request.device,
+            arithmetic=_arithmetic(request.dtype),
+        )
         # Somebody may be listening to what goes to standard output.
         synthesizer = Synthesizer(talker, clock=time.monotonic if request.raw else None)
         voice = None
@@ -107,6 +114,14 @@ def _check(request: SpeakRequest) -> None:
         check_output(STDIO, ())
     if request.timestamps is not None:
         check_output(request.timestamps, _TIMES, overwrite=request.overwrite)
+
+
+def _arithmetic(dtype: str) -> Arithmetic | Literal["auto"]:
+    for known in ("auto", *get_args(Arithmetic)):
+        if dtype == known:
+            return known
+    names = ", ".join(get_args(Arithmetic))
+    raise UsageError(f"--dtype is {dtype!r}, expected auto, {names}")
 
 
 def _sampling(request: SpeakRequest, usual: SamplingConfig) -> SamplingConfig | None:

@@ -19,6 +19,7 @@ class KeyValueCache:
         head_size: channels of each.
         device: where.
         dtype: of what is kept.
+        room: positions that there is room for at first.
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class KeyValueCache:
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
+        room: int = _FIRST,
     ) -> None:
-        self._shape = (2, layers, rows, kv_heads, _FIRST, head_size)
+        self._shape = (2, layers, rows, kv_heads, room, head_size)
         self._kept = torch.zeros(self._shape, device=device, dtype=dtype)
         self.lengths = torch.zeros(rows, dtype=torch.int64, device=device)
         self._longest = 0

@@ -45,11 +45,15 @@ class DepthDecoder(nn.Module):
         x = torch.cat([self.entry(states)[:, None], embedded], dim=1)
         return torch.einsum("nqc,qkc->nqk", self.transformer(x)[:, 1:], self.heads)
 
-    def start(self, states: Tensor) -> KeyValueCache:
-        """Read the backbone's states (N, C) of new frames."""
-        cache = self.transformer.new_cache(len(states))
-        self.transformer(self.entry(states)[:, None], cache=cache)
-        return cache
+    def start(self, states: Tensor, codes: Tensor) -> tuple[KeyValueCache, Tensor]:
+        """Read the backbone's states (N, C) of new frames and their first codes (N,).
+
+        Returns:
+            What was read, and the scores (N, K) of the second book's codes.
+        """
+        cache = self.transformer.new_cache(len(states), room=len(self.heads) + 1)
+        x = torch.stack([self.entry(states), self.embedding(codes)], dim=1)
+        return cache, self.transformer(x, cache=cache)[:, 1] @ self.heads[0].T
 
     def next(self, cache: KeyValueCache, book: int, codes: Tensor) -> Tensor:
         """Read the codes (N,) of a book, and return the scores (N, K) of the next book's."""

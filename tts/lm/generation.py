@@ -105,12 +105,15 @@ class Generation:
         speaking = (steps[:, 0] != EMPTY).nonzero()[:, 0]
         if depth is None or not len(speaking):
             return
-        cache = depth.start(states[speaking.to(states.device)])
+        states = states[speaking.to(states.device)]
+        cache, scores = depth.start(states, steps[speaking, 0].to(states.device))
         for channel in range(1, steps.shape[1]):
-            known = steps[speaking, channel - 1].to(states.device)
-            scores = depth.next(cache, channel - 1, known).float().cpu()
+            if channel > 1:
+                known = steps[speaking, channel - 1].to(states.device)
+                scores = depth.next(cache, channel - 1, known)
+            drawn = scores.float().cpu()
             for place, index in enumerate(speaking.tolist()):
-                steps[index, channel] = self.rows[index].choose(channel, scores[place])
+                steps[index, channel] = self.rows[index].choose(channel, drawn[place])
 
     def _read(self) -> Tensor:
         """Read each row's last step, and return the states (B, dim) of the next."""

@@ -1,7 +1,7 @@
 """The transformer of language models: Llama's, Qwen2's and Qwen3's, by their own names of weights.
 
-It is written anew, not wrapped, since a small one spends its time between the operations: a step
-of one position takes a few times less than in `transformers` (`tests/benchmarks`, `-k tts`).
+It is written anew, not wrapped, since rows of one batch begin and end apart here, and since what
+only speaks can be packed (`packed.py`); beside `transformers` in `tests/benchmarks`, `-k tts`.
 """
 
 import torch
@@ -168,8 +168,8 @@ class Transformer(nn.Module):
             cache.advance(count if counts is None else counts)
         return self.norm(x)
 
-    def new_cache(self, rows: int) -> KeyValueCache:
-        """Return an empty cache for so many rows."""
+    def new_cache(self, rows: int, room: int = 256) -> KeyValueCache:
+        """Return an empty cache for so many rows, with room for some positions at first."""
         weight = self.norm.weight
         return KeyValueCache(
             self.config.layers,
@@ -178,6 +178,7 @@ class Transformer(nn.Module):
             self.config.head_size,
             device=weight.device,
             dtype=weight.dtype,
+            room=room,
         )
 
     def reset(self) -> None:
