@@ -1,7 +1,7 @@
 """Make a talker's folder from the checkpoint of a training run, as `echoic export` does."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -10,10 +10,13 @@ from echoic.asr.tokenizer.files import is_tokenizer
 from echoic.codecs.registry import load_codec
 from echoic.recipes.model_card import About, Options, megabytes
 from echoic.tts.lm.files import WEIGHTS, save_speech_lm
+from echoic.tts.lm.sampling import SamplingConfig
 from echoic.tts.talker import Talker, TalkerSettings
 from echoic.tts.text.alphabet import alphabet_from_config
 from echoic.tts.training.export import model_of_run
 
+# Where text runs along nothing loops, so that codes may be repeated, as they are in silence.
+_FIRST, _REST = SamplingConfig(0.6, window=0), SamplingConfig(0.5, window=0)
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -40,6 +43,8 @@ def write(checkpoints: Sequence[Path], folder: Path, options: Options) -> About:
         g2p=trained.g2p,
         description=options.description,
     )
+    if trained.model.config.text == "along":
+        settings = replace(settings, sampling=_FIRST, rest=_REST)
     dtype, use = (
         DTYPES[options.precision],
         'echoic speak "Good morning." --model DIR -o morning.wav',

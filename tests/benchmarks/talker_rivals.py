@@ -20,6 +20,7 @@ from transformers.generation.streamers import BaseStreamer
 from echoic.tts.lm import RopeConfig, SamplingConfig, SpeechLM, SpeechLMConfig, TransformerConfig
 from echoic.tts.lm.generation import Generation
 from echoic.tts.lm.guard import Bounds
+from echoic.tts.lm.packed import fitting_arithmetic, pack
 from echoic.tts.lm.utterance import Request
 from echoic.tts.tokens import FrameFormat
 
@@ -46,13 +47,15 @@ class Pair(NamedTuple):
     """A talker of ours and a rival with its weights.
 
     Attributes:
-        ours: says frames.
-        theirs: does the same.
+        ours: says frames, in float32.
+        usual: as talkers do, in the arithmetic that suits the processor.
+        theirs: does the same as ours.
         rival: what it is.
         parameters: of ours, without its text.
     """
 
     ours: Speak
+    usual: Speak
     theirs: Speak
     rival: str
     parameters: int
@@ -89,7 +92,7 @@ def one_book(backbone: TransformerConfig) -> Pair:
             **_drawing(sampling),
         )[:, 1:, None]
 
-    return Pair(_speaker(model), speak, f"{type(rival).__name__}.generate", _size(model))
+    return _pair(model, speak, rival)
 
 
 def in_depth(backbone: TransformerConfig, depth: TransformerConfig, books: int) -> Pair:
@@ -138,7 +141,13 @@ def in_depth(backbone: TransformerConfig, depth: TransformerConfig, books: int) 
         assert isinstance(said, Tensor)
         return said[:, 1:]
 
-    return Pair(_speaker(model), speak, f"{type(rival).__name__}.generate", _size(model))
+    return _pair(model, speak, rival)
+
+
+def _pair(model: SpeechLM, theirs: Speak, rival: object) -> Pair:
+    ours, usual = pack(model, "float32"), pack(model, fitting_arithmetic())
+    name = f"{type(rival).__name__}.generate"
+    return Pair(_speaker(ours), _speaker(usual), theirs, name, _size(model))
 
 
 def _talker(

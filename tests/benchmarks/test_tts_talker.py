@@ -17,6 +17,8 @@ from benchmarks.measure import Say, align, machine
 from benchmarks.settings import Settings
 from benchmarks.talker_rivals import DRAWN, LIKELIEST, Pair, Speak, backbone, in_depth, one_book
 
+from echoic.tts.lm.packed import fitting_arithmetic
+
 pytestmark = pytest.mark.timeout(0)  # none
 
 FRAMES = 50
@@ -38,25 +40,27 @@ def frame_ms(speak: Speak, batch: int) -> list[float]:
 def compare(title: str, pair: Pair, settings: Settings, say: Say) -> None:
     """Print a line a batch: ms a frame in one thread, and how many times ours the rival takes.
 
-    They take turns. On a busy machine others push weights out of the caches, so beside the median
-    frame stands the shortest one.
+    They take turns. Ours in float32 says the rival's codes; a column beside is in the arithmetic
+    that talkers take here. On a busy machine others push weights out of the caches, so the last
+    column is of the shortest frames.
     """
-    columns = "batch|echoic ms|shortest|rival ms|shortest|rival / echoic|of the shortest"
+    usual = fitting_arithmetic()
+    columns = f"batch|echoic ms|{usual}|rival ms|rival / echoic|rival / {usual}|of the shortest"
     lines: list[Sequence[str]] = [columns.split("|")]
     with torch.inference_mode(), threads(1):
         for batch in BATCHES:
             said = pair.ours(batch, COMPARED, LIKELIEST)
             assert torch.equal(said, pair.theirs(batch, COMPARED, LIKELIEST)), "other work"
-            ours: list[float] = []
-            theirs: list[float] = []
+            taken: list[list[float]] = [[], [], []]
             for _ in range(settings.runs):
-                ours += frame_ms(pair.ours, batch)
-                theirs += frame_ms(pair.theirs, batch)
-            median, least = statistics.median, min
-            shown = [f"{of(one):.2f}" for one in (ours, theirs) for of in (median, least)]
-            ratios = [f"{of(theirs) / of(ours):.2f}" for of in (median, least)]
+                for kept, speak in zip(taken, (pair.ours, pair.usual, pair.theirs), strict=True):
+                    kept += frame_ms(speak, batch)
+            ours, packed, theirs = (statistics.median(one) for one in taken)
+            least = min(taken[2]) / min(taken[1])
+            shown = [f"{one:.2f}" for one in (ours, packed, theirs)]
+            ratios = [f"{one:.2f}" for one in (theirs / ours, theirs / packed, least)]
             lines.append([str(batch), *shown, *ratios])
-    about = f"{pair.parameters / 1e6:.1f} M parameters, float32, one thread"
+    about = f"{pair.parameters / 1e6:.1f} M parameters, one thread, float32 and {usual}"
     drawn = f"temperature {DRAWN.temperature}, top-k {DRAWN.top_k}, top-p {DRAWN.top_p}"
     say(
         f"## talker, {title}, against {pair.rival}: a frame of all rows; {about}, {drawn}\n"

@@ -128,12 +128,12 @@ class _Product(nn.Module):
             made = functional.linear(x.to(self.weight.dtype), self.weight).float()
         else:
             rows = x.reshape(-1, x.shape[-1]).bfloat16()
-            made = torch._weight_int8pack_mm(rows, self.weight, self.scales).float()
+            made = torch.ops.aten._weight_int8pack_mm(rows, self.weight, self.scales).float()
             made = made.view(*x.shape[:-1], -1)
         return made if self.bias is None else made + self.bias
 
 
 def _product(sources: list[nn.Linear], arithmetic: Arithmetic) -> _Product:
     weight = torch.cat([source.weight.detach() for source in sources])
-    biases = [source.bias for source in sources if source.bias is not None]
-    return _Product(weight, torch.cat(biases).detach() if biases else None, arithmetic)
+    biases = [source.bias.detach() for source in sources if source.bias is not None]
+    return _Product(weight, torch.cat(biases) if biases else None, arithmetic)
