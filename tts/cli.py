@@ -62,6 +62,9 @@ def speak(
     dtype: Annotated[
         str, _option("auto, float32, bfloat16 or int8: arithmetic of the talker.", RUNNING)
     ] = "auto",
+    threads: Annotated[
+        int, _option("Of the processor; small talkers are fastest with one.", RUNNING, min=1)
+    ] = 1,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -83,6 +86,7 @@ def speak(
             temperature=temperature,
             device=device,
             dtype=dtype,
+            threads=threads,
             overwrite=overwrite,
         )
         return speak(request, console, check)

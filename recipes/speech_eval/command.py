@@ -62,7 +62,9 @@ def evaluate(
     audio: Annotated[
         str | None, _option("Keep what was said in a new folder.", OUTPUT, metavar="DIR")
     ] = None,
-    threads: Annotated[int | None, _option("CPU threads.", RUNNING, min=1)] = None,
+    threads: Annotated[
+        int, _option("Of the processor; small talkers are fastest with one.", RUNNING, min=1)
+    ] = 1,
     device: Annotated[str, _option("cpu, cuda or cuda:1.", RUNNING)] = "cpu",
     quiet: Annotated[bool, _option("Results and problems only.", RUNNING, "--quiet", "-q")] = False,
     debug: Annotated[bool, _option("Print where errors come from.", RUNNING, "--debug")] = False,

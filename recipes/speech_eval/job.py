@@ -51,7 +51,7 @@ class EvalRequest:
     limit: int | None = None
     json_file: str | None = None
     audio: str | None = None
-    threads: int | None = None
+    threads: int = 1
     device: str = "cpu"
     debug: bool = False
 
@@ -96,8 +96,7 @@ def evaluate_talker(
     """
     _check(request)
     entries = read_sentences(request.texts)[: request.limit]
-    if request.threads is not None:
-        torch.set_num_threads(request.threads)
+    torch.set_num_threads(request.threads)
     synthesizer, voice = _load(request)
     language = synthesizer.talker.settings.language
     normalizer = _normalizer(language)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
 
+import torch
 from torch import Tensor
 
 from echoic.audio.write import SOUND_SUFFIXES, SoundWriter
@@ -45,6 +46,7 @@ class SpeakRequest:
     temperature: float | None = None
     device: str = "cpu"
     dtype: str = "auto"
+    threads: int = 1
     overwrite: bool = False
 
 
@@ -61,6 +63,8 @@ def speak(request: SpeakRequest, console: Console, check: Callable[[], None]) ->
         OSError: the output cannot be written.
     """
     _check(request)
+    # A step of a small talker is too little to be shared: waking another thread takes longer.
+    torch.set_num_threads(request.threads)
     try:
         talker = Talker.from_pretrained(
             request.model,
