@@ -60,7 +60,7 @@ def coded(folder: Path, codec: Codec) -> CodedCorpus:
     return CodedCorpus(out, aligned=True)
 
 
-def learned(corpus: CodedCorpus, steps: int = 260) -> SpeechLM:
+def learned(corpus: CodedCorpus, steps: int = 200) -> SpeechLM:
     config = SpeechLMConfig(
         corpus.settings.format,
         IPA.size,
@@ -72,15 +72,14 @@ def learned(corpus: CodedCorpus, steps: int = 260) -> SpeechLM:
     torch.manual_seed(0)
     model = SpeechLM(config)
     batch = collate([corpus], [(0, n) for n in range(len(corpus))], model.layout, 0)
-    optimizer = torch.optim.AdamW(model.parameters(), 4e-3, betas=(0.9, 0.95), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps + 1, pct_start=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), 5e-3, betas=(0.9, 0.95), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, steps + 1, pct_start=0.1)
     for _ in range(steps):
-        spoken = model(
-            batch.text, batch.text_lengths, batch.steps, batch.step_lengths, batch.starts
-        )
-        losses = speech_losses(
-            model, spoken, batch.steps, batch.step_lengths, batch.starts, batch.text_lengths
-        )
+        with torch.autocast("cpu", torch.bfloat16):
+            spoken = model(*batch[1:])
+            losses = speech_losses(
+                model, spoken, batch.steps, batch.step_lengths, batch.starts, batch.text_lengths
+            )
         optimizer.zero_grad()
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
