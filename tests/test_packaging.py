@@ -62,7 +62,12 @@ def test_wheel_holds_the_modules_and_the_box(wheel: zipfile.ZipFile):
     expected = {_in_wheel(path) for path in module_files().values()}
     expected |= {_in_wheel(folder / "py.typed") for folder in package_folders().values()}
     box = [path for room in ("asr", "codecs", "tts") for path in (ROOT / room).glob("**/box/*/*")]
-    assert {p.parent.name for p in box} >= {"tiny.en", "paraformer-tiny-en", "echo-16k-tiny", "talker-tiny-en"}
+    assert {p.parent.name for p in box} >= {
+        "tiny.en",
+        "paraformer-tiny-en",
+        "echo-16k-tiny",
+        "talker-tiny-en",
+    }
     assert {p.name for p in box} >= {"model.safetensors", "tokenizer.json", "tokens.json"}
     expected |= {_in_wheel(path) for path in box}
     shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
