@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def models() -> None:
-    """List the models, adapters, codecs and talkers that come in the box."""
+    """List the models, codecs and talkers that come in the box."""
     found = [*box_models(), *box_adapters(), *box_paraformers(), *box_codecs(), *box_talkers()]
     rows = [(m.name, f"{m.num_bytes / 1e6:.1f} MB", m.description) for m in found]
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]

@@ -58,7 +58,7 @@ def test_the_command_lists_both(own_box: Path):
     put_adapter(own_box / "dialect")
     code, lines = models()
     assert code == 0
-    own = [line for line in lines if not line.startswith(("echo-", "paraformer-"))]
+    own = [line for line in lines if not line.startswith(("echo-", "paraformer-", "talker-"))]
     assert [" ".join(line.split()) for line in own] == [
         "tiny.en 0.0 MB the small one",
         "causal 1.5 MB adapter for tiny.en, rank 8, live in blocks of 100 to 1000 ms",
