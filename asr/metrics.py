@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 Normalizer = Callable[[str], str]
 Unit = Literal["word", "character"]
@@ -94,13 +95,35 @@ class ErrorRate:
         if not self.utterances:
             return Interval(float("nan"), float("nan"))
         table = np.array([(u.errors, u.length) for u in self.utterances])
-        generator = np.random.default_rng(seed)
-        rates = np.empty(samples)
-        for i in range(samples):  # one corpus at a time bounds the memory
-            errors, words = table[generator.integers(len(table), size=len(table))].sum(axis=0)
-            rates[i] = errors / words
-        tail = (1 - level) / 2
-        return Interval(*(float(q) for q in np.quantile(rates, [tail, 1 - tail])))
+        return _resampled(table, level, samples, seed)
+
+
+def fewer_errors(
+    before: ErrorRate, after: ErrorRate, level: float = 0.95, samples: int = 1000, seed: int = 0
+) -> Interval:
+    """Return a bootstrap interval of how much lower the second rate is, utterance by utterance.
+
+    What is hard to hear is so for both, so pairs tell more than two intervals of rates.
+
+    Args:
+        before: of the same utterances in the same order.
+        after: likewise.
+        level: see `ErrorRate.interval`.
+        samples: likewise.
+        seed: likewise.
+
+    Raises:
+        ValueError: other utterances; see `ErrorRate.interval`.
+    """
+    if not 0 < level < 1 or samples < 1:
+        raise ValueError(f"level {level} must lie in (0, 1) and samples {samples} above 0")
+    if [u.length for u in before.utterances] != [u.length for u in after.utterances]:
+        raise ValueError("two rates of different utterances cannot be paired")
+    if not before.utterances:
+        return Interval(float("nan"), float("nan"))
+    pairs = zip(before.utterances, after.utterances, strict=True)
+    table = np.array([(old.errors - new.errors, old.length) for old, new in pairs])
+    return _resampled(table, level, samples, seed)
 
 
 def word_error_rate(
@@ -125,6 +148,17 @@ def character_error_rate(
 ) -> ErrorRate:
     """Return the character error rate of a corpus; arguments as `word_error_rate`."""
     return _error_rate(references, hypotheses, normalizer, "character")
+
+
+def _resampled(table: NDArray[np.int64], level: float, samples: int, seed: int) -> Interval:
+    """Return the interval of the ratio of two columns' sums when rows are drawn anew."""
+    generator = np.random.default_rng(seed)
+    rates = np.empty(samples)
+    for i in range(samples):  # one corpus at a time bounds the memory
+        errors, words = table[generator.integers(len(table), size=len(table))].sum(axis=0)
+        rates[i] = errors / words
+    tail = (1 - level) / 2
+    return Interval(*(float(q) for q in np.quantile(rates, [tail, 1 - tail])))
 
 
 def _error_rate(

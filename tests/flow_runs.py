@@ -13,7 +13,7 @@ from echoic.codecs.losses import MelLossConfig
 from echoic.codecs.training.build import build_codec
 from echoic.codecs.training.optimization import OptimizerConfig
 from echoic.tts.flow.training.data import FlowBatches, FlowData
-from echoic.tts.flow.training.learner import Learner
+from echoic.tts.flow.training.learner import ModelLearner
 from echoic.tts.flow.training.task import FlowTask
 from echoic.tts.flow.training.vocoder_task import VocoderTask
 
@@ -93,7 +93,7 @@ def vocoder_task(**changes: Any) -> VocoderTask:
     return VocoderTask(**(values | changes))
 
 
-def fit(task: Learner[Any], source: Any, steps: int, **changes: Any) -> list[dict[str, float]]:
+def fit(task: ModelLearner[Any], source: Any, steps: int, **changes: Any) -> list[dict[str, float]]:
     """Train, and return what was logged at each step."""
     losses, callbacks = Losses(), changes.pop("callbacks", [])
     checkpoint = changes.pop("ckpt_path", None)

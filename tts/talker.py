@@ -16,7 +16,8 @@ from echoic.tts.alignment.hmm import Spoken, UnitModel, first_frames, shares
 from echoic.tts.box import DEFAULT, find_talker
 from echoic.tts.errors import TtsError
 from echoic.tts.flow.speech import FlowSpeech
-from echoic.tts.lm.files import CONFIG, load_speech_lm, read_config, save_speech_lm
+from echoic.tts.folders import CONFIG
+from echoic.tts.lm.files import load_speech_lm, read_config, save_speech_lm
 from echoic.tts.lm.guard import Bounds
 from echoic.tts.lm.packed import Arithmetic, fitting_arithmetic, pack
 from echoic.tts.lm.sampling import SamplingConfig

@@ -1,25 +1,17 @@
 """`echoic codec eval`: what a codec loses on recordings, in a table and in JSON."""
 
-import io
-import json
-import shutil
-import sys
 from dataclasses import dataclass
-
-from rich.console import Console as Terminal
 
 from echoic.audio.errors import one_line
 from echoic.codecs.jobs.console import Console
 from echoic.codecs.jobs.errors import ALL_DONE, SOME_FAILED, UsageError
 from echoic.codecs.jobs.loading import check_n_q, load_named
-from echoic.codecs.jobs.places import STDIO, check_output, open_output, print_text
+from echoic.codecs.jobs.places import STDIO, check_output
+from echoic.codecs.jobs.reporting import write_report
 from echoic.codecs.jobs.running import Check
 from echoic.codecs.jobs.sounds import find_sounds
 from echoic.codecs.metrics import Recording, evaluate
-from echoic.codecs.metrics.report import Failure, Report, Row, notes, tables
-
-# Where no terminal tells its width, tables need not be cut.
-_WIDTH = 100
+from echoic.codecs.metrics.report import Failure, Row, notes, tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +74,9 @@ def evaluate_codec(request: EvalRequest, console: Console, check: Check) -> int:
     )
     check()
     console.close()
-    _write(request, report)
+    # Without any row there is nothing to show.
+    shown = tables(report) if report.rows else []
+    write_report(request.json_file, report.to_dict(), shown, notes(report))
     if report.failures:
         console.problem(f"{len(report.rows)} measured, {len(report.failures)} failed")
     return SOME_FAILED if report.failures else ALL_DONE
-
-
-def _write(request: EvalRequest, report: Report) -> None:
-    if request.json_file is not None:
-        text = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
-        with open_output(request.json_file) as file:
-            file.write(text.encode())
-    if request.json_file == STDIO or not report.rows:
-        return
-    shown = io.StringIO()
-    on_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal else _WIDTH
-    terminal = Terminal(file=shown, width=width, force_terminal=on_terminal)
-    for table in tables(report):
-        terminal.print(table)
-    for line in notes(report):
-        terminal.print(line, markup=False, highlight=False, soft_wrap=True)
-    print_text(shown.getvalue())

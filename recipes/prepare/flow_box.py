@@ -8,9 +8,9 @@ from torch import nn
 
 from echoic.recipes.model_card import About, Options, megabytes
 from echoic.tts.flow.config import MelSpace
-from echoic.tts.flow.files import WEIGHTS
 from echoic.tts.flow.speech import FlowSettings, save_flow, save_vocoder
 from echoic.tts.flow.training.export import flow_of_run, vocoder_of_run
+from echoic.tts.folders import WEIGHTS
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 

@@ -9,7 +9,8 @@ import torch
 from echoic.asr.tokenizer.files import is_tokenizer
 from echoic.codecs.registry import load_codec
 from echoic.recipes.model_card import About, Options, megabytes
-from echoic.tts.lm.files import WEIGHTS, save_speech_lm
+from echoic.tts.folders import WEIGHTS
+from echoic.tts.lm.files import save_speech_lm
 from echoic.tts.lm.sampling import SamplingConfig
 from echoic.tts.talker import Talker, TalkerSettings
 from echoic.tts.text.alphabet import alphabet_from_config

@@ -1,16 +1,11 @@
 """`echoic tts eval` from its options to its exit code."""
 
-import io
-import json
 import os
-import shutil
-import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from rich.console import Console as Terminal
 from torch import Tensor
 
 from echoic.asr.errors import CheckpointError
@@ -21,7 +16,8 @@ from echoic.asr.transcriber import Transcriber
 from echoic.audio.write import save
 from echoic.codecs.jobs.console import Console
 from echoic.codecs.jobs.errors import ALL_DONE, SOME_FAILED, UsageError, describe
-from echoic.codecs.jobs.places import STDIO, check_output, make_folder, open_output, print_text
+from echoic.codecs.jobs.places import STDIO, check_output, make_folder
+from echoic.codecs.jobs.reporting import write_report
 from echoic.codecs.jobs.running import Check
 from echoic.codecs.metrics.scorers import KINDS, find_scorers
 from echoic.recipes.speech_eval.measuring import Hear, Judge
@@ -34,9 +30,6 @@ from echoic.tts.errors import TtsError
 from echoic.tts.synthesizer import Synthesizer
 from echoic.tts.talker import Talker
 from echoic.tts.voice import Voice
-
-# Where no terminal tells its width, tables need not be cut.
-_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +125,9 @@ def evaluate_talker(
     packages = tuple(scorer.version for scorer in found.scorers)
     settings = _settings(request, synthesizer, voice, packages)
     report = Report(settings, tuple(rows), tuple(problems), dict(found.missing), normalizer)
-    _write(request, report)
+    # Without any row there is nothing to show.
+    shown = tables(report) if report.rows else []
+    write_report(request.json_file, report.to_dict(), shown, notes(report))
     if problems:
         console.problem(f"{len(rows)} sentences measured, {len(problems)} failures")
     return SOME_FAILED if problems else ALL_DONE
@@ -192,22 +187,3 @@ def _settings(
         threads=torch.get_num_threads(),
         packages=packages,
     )
-
-
-def _write(request: EvalRequest, report: Report) -> None:
-    if request.json_file is not None:
-        numbers = report.to_dict()
-        text = json.dumps(numbers, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        with open_output(request.json_file) as file:
-            file.write(text.encode())
-    if request.json_file == STDIO or not report.rows:
-        return
-    shown = io.StringIO()
-    on_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal else _WIDTH
-    terminal = Terminal(file=shown, width=width, force_terminal=on_terminal)
-    for table in tables(report):
-        terminal.print(table)
-    for line in notes(report):
-        terminal.print(line, markup=False, highlight=False, soft_wrap=True)
-    print_text(shown.getvalue())

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echoic.asr.metrics import ErrorRate, character_error_rate, word_error_rate
+from echoic.asr.metrics import (
+    Counts,
+    ErrorRate,
+    character_error_rate,
+    fewer_errors,
+    word_error_rate,
+)
 
 pytest.importorskip("jiwer")
 
@@ -99,3 +105,23 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
 
 def test_nothing_at_all():
     assert word_error_rate([], []) == ErrorRate(())
+
+
+def test_pairs_tell_more_than_two_intervals() -> None:
+    def rate(errors: list[int]) -> ErrorRate:
+        return ErrorRate(tuple(Counts(n, 0, 0, 10) for n in errors))
+
+    # Utterances differ much, and each is heard a little better.
+    hard = [n % 9 for n in range(60)]
+    before, after = rate([n + 1 for n in hard]), rate(hard)
+    low, high = fewer_errors(before, after)
+    assert low == pytest.approx(0.1)
+    assert high == pytest.approx(0.1)
+    assert before.interval().low < after.interval().high  # apart they would say nothing
+    low, high = fewer_errors(before, rate([max(0, n + n % 3 - 1) for n in hard]))
+    assert low < before.rate - rate([max(0, n + n % 3 - 1) for n in hard]).rate < high
+    with pytest.raises(ValueError, match="different utterances"):
+        fewer_errors(before, rate(hard[:-1]))
+    with pytest.raises(ValueError, match="level 2"):
+        fewer_errors(before, after, level=2)
+    assert math.isnan(fewer_errors(rate([]), rate([])).low)

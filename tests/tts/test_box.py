@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from echoic.asr.metrics import word_error_rate
+from echoic.asr.options import TranscribeOptions
 from echoic.asr.text.normalizers import for_language
 from echoic.asr.transcriber import Transcriber
 from echoic.tts.box import DEFAULT, box_talkers, find_talker, find_voice
@@ -43,6 +44,27 @@ def test_it_is_understood() -> None:
     assert [len(sentence.words) for sentence in said] == [len(t.split()) for t in SENTENCES]
     errors = word_error_rate(SENTENCES, heard, for_language("en"))
     assert errors.rate < 0.35, heard
+
+
+def test_words_are_said_when_it_says() -> None:
+    """By the ear of Whisper, which finds the times of words by itself."""
+    pytest.importorskip("hibari")
+    synthesizer = Synthesizer(Talker.from_pretrained())
+    recognizer = Transcriber.from_pretrained("tiny.en", dtype="float32")
+    apart: list[float] = []
+    for text in SENTENCES:
+        speech = synthesizer.speak(text)
+        heard = recognizer.transcribe(
+            speech.wav, TranscribeOptions(word_timestamps=True), sample_rate=speech.sample_rate
+        )
+        theirs = [word for segment in heard.segments for word in segment.words or ()]
+        said = speech.sentences[0].words
+        for one, other in zip(said, theirs, strict=False):
+            if one.text.lower() != other.word.strip(" .,").lower():
+                break  # misheard: from here on they are not the same words
+            apart.append(abs(one.end - other.end))
+    assert len(apart) > 10
+    assert sorted(apart)[len(apart) // 2] < 0.1, apart
 
 
 def test_names_of_talkers_and_voices(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from echoic.codecs.settings import build
 from echoic.codecs.weights import weights_hash
 from echoic.tts.errors import TtsError
 from echoic.tts.flow.config import FlowConfig, SolverConfig
-from echoic.tts.flow.files import CONFIG, read_config, read_weights, write_folder
 from echoic.tts.flow.model import FlowModel
 from echoic.tts.flow.prompt import Prompt
 from echoic.tts.flow.solver import generate
 from echoic.tts.flow.streaming import FlowDecoder, MelDecoder
 from echoic.tts.flow.vocoder import Vocoder, VocoderConfig
+from echoic.tts.folders import CONFIG, read_config, read_weights, write_folder
 from echoic.tts.tokens import FrameFormat
 
 FLOW, VOCODER = "flow-decoder", "mel-vocoder"
@@ -158,7 +158,9 @@ class FlowSpeech:
         Raises:
             TtsError: not there, damaged, or parts that do not belong together.
         """
-        values = read_config(folder, FLOW, f"echoic export runs/flow {folder}")
+        values = read_config(
+            folder, FLOW, FLOW, f"make one with `echoic export runs/flow {folder}`"
+        )
         try:
             settings = build(FlowSettings, values.get("settings", {}), "settings.")
             flow = FlowModel(build(FlowConfig, values.get("flow", {}), "flow."))
@@ -208,7 +210,9 @@ def load_vocoder(folder: str | Path, *, device: str = "cpu") -> Vocoder:
     Raises:
         TtsError: not there, damaged, or files that do not belong together.
     """
-    values = read_config(folder, VOCODER, f"echoic export runs/vocoder {folder}")
+    values = read_config(
+        folder, VOCODER, VOCODER, f"make one with `echoic export runs/vocoder {folder}`"
+    )
     try:
         vocoder = Vocoder(build(VocoderConfig, values.get("vocoder", {}), "vocoder."))
     except ValueError as e:

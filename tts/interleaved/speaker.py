@@ -10,8 +10,9 @@ from torch import Tensor
 from echoic.codecs.weights import weights_hash
 from echoic.tts.box import find_talker
 from echoic.tts.errors import TtsError
+from echoic.tts.folders import CONFIG
 from echoic.tts.interleaved.spans import seed_of
-from echoic.tts.lm.files import CONFIG, load_speech_lm, read_config
+from echoic.tts.lm.files import load_speech_lm, read_config
 from echoic.tts.lm.generation import Generation
 from echoic.tts.lm.speech import SpeechLM
 from echoic.tts.lm.utterance import Request

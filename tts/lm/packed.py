@@ -38,10 +38,12 @@ def pack(model: SpeechLM, arithmetic: Arithmetic) -> SpeechLM:
             multiplied with has bfloat16's precision.
 
     Raises:
-        ValueError: an unknown arithmetic.
+        ValueError: an unknown arithmetic, or one that the model's device does not have.
     """
     if arithmetic not in ARITHMETICS:
         raise ValueError(f"arithmetic is {arithmetic!r}, expected one of {', '.join(ARITHMETICS)}")
+    if arithmetic == "int8" and model.device.type != "cpu":
+        raise ValueError(f"int8 is for processors, not for {model.device}: take bfloat16 there")
     made = copy.deepcopy(model)
     made.backbone = PackedTransformer(made.backbone, arithmetic)
     if made.depth is not None:

@@ -17,6 +17,7 @@ from echoic.audio.data.numbered import NumberedBatches
 from echoic.tts.layouts import EMPTY
 from echoic.tts.layouts.layout import Layout
 from echoic.tts.training.coded import CodedCorpus, Line
+from echoic.tts.training.order import in_order
 
 _NEVER = 2**31  # the first step of what is not there
 
@@ -193,7 +194,13 @@ class SpeechData(lightning.LightningDataModule):
         if not self.validation:
             return []
         corpora = [self.corpus(source) for source in self.validation]
-        groups = self._in_order(corpora)
+        sizes = self.batches
+        groups = in_order(
+            [corpus.seconds() for corpus in corpora],
+            batch=sizes.seconds,
+            utterances=sizes.utterances,
+            longest=sizes.longest,
+        )
         layout, trainer = self._layout(), self.trainer
         processes, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
 
@@ -228,22 +235,6 @@ class SpeechData(lightning.LightningDataModule):
                 "batches.longest"
             )
         return [s for s, _ in kept], [n for _, n in kept]
-
-    def _in_order(self, corpora: Sequence[CodedCorpus]) -> list[list[tuple[int, int]]]:
-        items = [
-            (seconds, (c, u))
-            for c, corpus in enumerate(corpora)
-            for u, seconds in enumerate(corpus.seconds())
-            if seconds <= self.batches.longest
-        ]
-        groups: list[list[tuple[int, int]]] = []
-        room = 0
-        for seconds, item in sorted(items, reverse=True):
-            if not groups or len(groups[-1]) >= room:
-                room = max(1, min(self.batches.utterances, int(self.batches.seconds / seconds)))
-                groups.append([])
-            groups[-1].append(item)
-        return groups
 
     def _layout(self) -> Layout:
         module = getattr(self.trainer, "lightning_module", None)

@@ -1,15 +1,12 @@
 """From a run's checkpoint to a model."""
 
-import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from echoic.tts.alignment.hmm import UnitModel
-from echoic.tts.errors import TtsError
 from echoic.tts.lm.speech import SpeechLM
 from echoic.tts.lm.speech_config import SpeechLMConfig
+from echoic.tts.training.checkpoint import read_run, weights_of
 from echoic.tts.training.task import (
     AVERAGE_PREFIX,
     MODEL_PREFIX,
@@ -48,24 +45,10 @@ def model_of_run(path: str | Path, *, averaged: bool = True) -> Trained:
     Raises:
         TtsError: not there, or not such a checkpoint.
     """
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as e:
-        raise TtsError(f"{path} is not there: give a .ckpt file of a run") from e
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as e:
-        raise TtsError(
-            f"{path} was refused: not a checkpoint of tensors and plain values "
-            f"({type(e).__name__}); give one that `echoic train fit` wrote"
-        ) from e
-    if not isinstance(values, dict) or SETTINGS_KEY not in values:
-        raise TtsError(f"{path} holds no speech language model: give a checkpoint of SpeechTask")
+    values = read_run(path, SETTINGS_KEY, "speech language model", "SpeechTask")
     settings, state = values[SETTINGS_KEY], values["state_dict"]
-    has_average = any(name.startswith(AVERAGE_PREFIX) for name in state)
-    prefix = AVERAGE_PREFIX if averaged and has_average else MODEL_PREFIX
     model = SpeechLM(SpeechLMConfig.from_dict(settings["lm"]))
-    model.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    )
+    model.load_state_dict(weights_of(state, MODEL_PREFIX, AVERAGE_PREFIX, averaged=averaged))
     reading = (settings[k] for k in ("alphabet", "codec_hash", "language", "g2p"))
     found = values.get(UNITS_KEY)
     return Trained(model.eval(), *reading, units=None if found is None else UnitModel(**found))

@@ -1,18 +1,11 @@
 """The training of a speech language model as a Lightning module."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-import lightning
-import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from echoic.codecs.training.optimization import (
-    OptimizerConfig,
-    make_optimizer,
-    step_optimizer,
-)
+from echoic.codecs.training.optimization import OptimizerConfig
 from echoic.tts.alignment.files import ALIGNER, load_units
 from echoic.tts.lm.files import load_speech_lm
 from echoic.tts.lm.loss import SpeechLosses, speech_losses
@@ -21,6 +14,7 @@ from echoic.tts.lm.speech_config import SpeechLMConfig
 from echoic.tts.text.alphabet import alphabet_from_config
 from echoic.tts.training.average import Average
 from echoic.tts.training.data import SpeechBatch, SpeechData
+from echoic.tts.training.learner import Learner
 
 #: What a checkpoint holds beside Lightning's own keys.
 SETTINGS_KEY = "speech_lm_settings"
@@ -29,7 +23,7 @@ MODEL_PREFIX = "_model."
 AVERAGE_PREFIX = "average.model."
 
 
-class SpeechTask(lightning.LightningModule):
+class SpeechTask(Learner):
     """Trains a speech language model from nothing, or from an earlier one.
 
     What is drawn in a step depends on the seed and the number of the batch alone: a run that was
@@ -52,14 +46,11 @@ class SpeechTask(lightning.LightningModule):
         init_from: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, seed)
         self.settings = model or {}
-        self.optimizer_config = OptimizerConfig() if optimizer is None else optimizer
         self.ema_decay = ema_decay
         self.init_from = init_from
-        self.seed = seed
         self._model: SpeechLM | None = None
-        self.average: Average | None = None
 
     @property
     def model(self) -> SpeechLM:
@@ -67,6 +58,11 @@ class SpeechTask(lightning.LightningModule):
         if self._model is None:
             raise RuntimeError("the model is made when its data are known: fit it first")
         return self._model
+
+    @property
+    def learns(self) -> SpeechLM:
+        """What learns."""
+        return self.model
 
     @property
     def best(self) -> SpeechLM:
@@ -118,7 +114,7 @@ class SpeechTask(lightning.LightningModule):
 
     def training_step(self, batch: SpeechBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        torch.manual_seed(self.seed * 1_000_003 + batch.number)
+        self.draw_for(batch.number)
         losses = _losses(self.model, batch)
         self._log("train", losses, batch)
         return losses.total
@@ -126,51 +122,6 @@ class SpeechTask(lightning.LightningModule):
     def validation_step(self, batch: SpeechBatch, batch_idx: int) -> None:
         """Log the losses of a batch."""
         self._log("val", _losses(self.best, batch), batch)
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Let the average follow each step, before any checkpoint of it is written."""
-        super().optimizer_step(*args, **kwargs)
-        if self.average is not None:
-            self.average.update(self.model)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW and its schedule.
-
-        Raises:
-            ValueError: nothing says when the cosine ends.
-        """
-        config = self.optimizer_config
-        total = config.total_steps or self.trainer.max_steps
-        if config.schedule == "cosine" and total < 1:
-            raise ValueError(
-                f"trainer.max_steps is {total}, and batches have no end: say how many steps to "
-                "take, or total_steps in the optimizer"
-            )
-        optimizer = make_optimizer(self.model, config)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: config.rate(step, total) / config.learning_rate
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip by the optimizer's `clip_norm`; a gradient that is not finite changes nothing.
-
-        Args:
-            optimizer: whose weights have gradients.
-            gradient_clip_val: of the trainer, which counts where it is given.
-            gradient_clip_algorithm: passed over: it is the norm that is clipped.
-        """
-        config = self.optimizer_config
-        if gradient_clip_val:
-            config = replace(config, clip_norm=gradient_clip_val)
-        norm = step_optimizer(optimizer, config)
-        rate = optimizer.param_groups[0]["lr"]
-        self.log_dict({"train/norm": norm, "train/learning_rate": rate})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which model it is, so that it can be built without the recipe."""

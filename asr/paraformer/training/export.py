@@ -1,6 +1,5 @@
 """From checkpoints of a training to a model, or to the mean of several."""
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from echoic.asr.paraformer.config import ParaformerConfig
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.tokenizer import Tokenizer
 from echoic.asr.paraformer.training.optimization import mean_of
+from echoic.asr.run_checkpoint import read_checkpoint
 
 #: What a checkpoint of `ParaformerTask` holds beside Lightning's own keys.
 MODEL_KEY = "paraformer"
@@ -37,18 +37,7 @@ def read_run(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: not there, or not such a checkpoint.
     """
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as e:
-        raise CheckpointError(f"{path} is not there; give a .ckpt file of a run") from e
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as e:
-        raise CheckpointError(
-            f"{path} was refused: not a checkpoint of tensors and plain values "
-            f"({type(e).__name__}); give one that `echoic train fit` wrote"
-        ) from e
-    if not isinstance(values, dict) or MODEL_KEY not in values:
-        raise CheckpointError(f"{path} holds no Paraformer; give a checkpoint of ParaformerTask")
-    return values
+    return read_checkpoint(path, MODEL_KEY, "Paraformer", "ParaformerTask")
 
 
 def model_of_runs(paths: Sequence[str | Path], *, averaged: bool = True) -> Paraformer:

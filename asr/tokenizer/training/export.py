@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from echoic.asr.errors import CheckpointError
+from echoic.asr.run_checkpoint import read_checkpoint
 from echoic.asr.tokenizer.config import TokenizerConfig
 from echoic.asr.tokenizer.files import save_tokenizer
 from echoic.asr.tokenizer.training.task import TOKENIZER_KEY
@@ -57,17 +58,4 @@ def export_tokenizer(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as e:
-        raise CheckpointError(f"{path} is not there; give a .ckpt file of a run") from e
-    except Exception as e:  # the loader raises pickle, zip, OS, key and runtime errors alike
-        raise CheckpointError(
-            f"{path} was refused: not a checkpoint of tensors and plain values "
-            f"({type(e).__name__}); give one that `echoic train fit` wrote"
-        ) from e
-    if not isinstance(values, dict) or TOKENIZER_KEY not in values:
-        raise CheckpointError(
-            f"{path} holds no speech tokenizer; give a checkpoint of SpeechTokenizerTask"
-        )
-    return values
+    return read_checkpoint(path, TOKENIZER_KEY, "speech tokenizer", "SpeechTokenizerTask")

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from echoic.asr.errors import CheckpointError
+from echoic.asr.run_checkpoint import read_checkpoint
 from echoic.asr.whisper.adapter import (
     AdapterConfig,
     StreamingAdapterConfig,
@@ -21,19 +21,7 @@ def read_run(checkpoint: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: no such file, or not such a checkpoint.
     """
-    path = Path(checkpoint)
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as e:
-        raise CheckpointError(f"{path} is not there; give a .ckpt file of a run") from e
-    except Exception as e:  # the loader raises pickle, zip, OS and runtime errors alike
-        raise CheckpointError(
-            f"{path} was refused: not a checkpoint of tensors and plain values "
-            f"({type(e).__name__}); give one that `echoic train fit` wrote"
-        ) from e
-    if not isinstance(values, dict) or "adapter" not in values:
-        raise CheckpointError(f"{path} holds no adapter; give a checkpoint of CausalWhisperTask")
-    return values
+    return read_checkpoint(checkpoint, "adapter", "adapter", "CausalWhisperTask")
 
 
 def export_adapter(

@@ -5,9 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from echoic.asr.errors import CheckpointError
+from echoic.asr.run_checkpoint import read_checkpoint
 from echoic.asr.whisper.hub import find_folder
 from echoic.asr.whisper.language_adapter import LanguageAdapter, LanguageAdapterConfig
 from echoic.asr.whisper.language_merge import merge_language_adapters
@@ -49,17 +47,4 @@ def adapter_of_runs(paths: Sequence[str | Path], *, averaged: bool = True) -> La
 
 
 def _read(path: str | Path) -> dict[str, Any]:
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as e:
-        raise CheckpointError(f"{path} is not there; give a .ckpt file of a run") from e
-    except Exception as e:  # the loader raises pickle, zip, OS, key and runtime errors alike
-        raise CheckpointError(
-            f"{path} was refused: not a checkpoint of tensors and plain values "
-            f"({type(e).__name__}); give one that `echoic train fit` wrote"
-        ) from e
-    if not isinstance(values, dict) or ADAPTER_KEY not in values:
-        raise CheckpointError(
-            f"{path} holds no language adapter; give a checkpoint of LanguageAdapterTask"
-        )
-    return values
+    return read_checkpoint(path, ADAPTER_KEY, "language adapter", "LanguageAdapterTask")

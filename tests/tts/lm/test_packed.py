@@ -76,5 +76,7 @@ def test_the_model_itself_stays_as_it_is() -> None:
         assert torch.equal(value, before[name])
     assert fitting_arithmetic() in ARITHMETICS
     assert fitting_arithmetic("meta") == "float32"
+    with pytest.raises(ValueError, match="not for meta: take bfloat16 there"):
+        pack(speech_lm().to("meta"), "int8")
     with pytest.raises(ValueError, match="arithmetic is 'int4'"):
         pack(model, "int4")  # pyright: ignore[reportArgumentType]

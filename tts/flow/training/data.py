@@ -20,6 +20,7 @@ from echoic.audio.data.manifest import Source, rows_of
 from echoic.audio.data.numbered import NumberedBatches
 from echoic.audio.data.recordings import Recording, SoundBank, find_recordings
 from echoic.audio.errors import AudioDecodeError
+from echoic.tts.training.order import in_order
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +183,13 @@ class FlowData(lightning.LightningDataModule):
         if not self.validation:
             return []
         banks = [self.bank(source) for source in self.validation]
-        groups, vectors, trainer = self._in_order(banks), self.vectors, self.trainer
+        sizes, vectors, trainer = self.batches, self.vectors, self.trainer
+        groups = in_order(
+            [self._seconds(source) for source in self.validation],
+            batch=sizes.seconds,
+            utterances=sizes.utterances,
+            longest=sizes.longest,
+        )
         processes, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
 
         def make(number: int) -> FlowBatch:
@@ -229,22 +236,6 @@ class FlowData(lightning.LightningDataModule):
                 "batches.longest"
             )
         return found
-
-    def _in_order(self, banks: Sequence[SoundBank[Spoken]]) -> list[list[tuple[int, int]]]:
-        items = [
-            (seconds, (c, u))
-            for c, source in enumerate(self.validation)
-            for u, seconds in enumerate(self._seconds(source))
-            if seconds <= self.batches.longest
-        ]
-        groups: list[list[tuple[int, int]]] = []
-        room = 0
-        for seconds, item in sorted(items, reverse=True):
-            if not groups or len(groups[-1]) >= room:
-                room = max(1, min(self.batches.utterances, int(self.batches.seconds / seconds)))
-                groups.append([])
-            groups[-1].append(item)
-        return groups
 
     def _loader(self, batches: NumberedBatches[FlowBatch]) -> DataLoader[FlowBatch]:
         # A generator of its own: else a loader draws from the numbers that training draws from.

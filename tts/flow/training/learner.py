@@ -1,27 +1,20 @@
-"""What the tasks of flow and vocoder share: an average, AdamW and its schedule."""
+"""What the tasks of flow and vocoder share: a model that is there from the start."""
 
-from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-import lightning
-import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
-from echoic.codecs.training.optimization import (
-    OptimizerConfig,
-    make_optimizer,
-    step_optimizer,
-)
+from echoic.codecs.training.optimization import OptimizerConfig
 from echoic.tts.training.average import Average
+from echoic.tts.training.learner import Learner
 
 MODEL_PREFIX, AVERAGE_PREFIX = "model.", "average.model."
 
 M = TypeVar("M", bound=nn.Module)
 
 
-class Learner(lightning.LightningModule, Generic[M]):
-    """Trains a model whose loss is one number; subclasses say which.
+class ModelLearner(Learner, Generic[M]):
+    """Trains a model whose settings the recipe tells, not the data.
 
     Args:
         model: what learns.
@@ -33,12 +26,18 @@ class Learner(lightning.LightningModule, Generic[M]):
     #: What a checkpoint holds of the settings beside Lightning's own keys.
     settings_key: ClassVar[str]
 
-    def __init__(self, model: M, optimizer: OptimizerConfig | None, ema_decay: float, seed: int):
-        super().__init__()
+    def __init__(
+        self, model: M, optimizer: OptimizerConfig | None, ema_decay: float, seed: int
+    ) -> None:
+        super().__init__(optimizer, seed)
         self.model = model
-        self.average = Average(model, ema_decay) if ema_decay else None
-        self.optimizer_config = OptimizerConfig() if optimizer is None else optimizer
-        self.seed = seed
+        if ema_decay:
+            self.average = Average(model, ema_decay)
+
+    @property
+    def learns(self) -> M:
+        """What learns."""
+        return self.model
 
     @property
     def best(self) -> M:
@@ -49,31 +48,6 @@ class Learner(lightning.LightningModule, Generic[M]):
         """Return what the model can be built of again, plain values."""
         raise NotImplementedError
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Let the average follow each step, before any checkpoint of it is written."""
-        super().optimizer_step(*args, **kwargs)
-        if self.average is not None:
-            self.average.update(self.model)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW and its schedule.
-
-        Raises:
-            ValueError: nothing says when the cosine ends.
-        """
-        config = self.optimizer_config
-        total = config.total_steps or self.trainer.max_steps
-        if config.schedule == "cosine" and total < 1:
-            raise ValueError(
-                f"trainer.max_steps is {total}, and batches have no end: say how many steps to "
-                "take, or total_steps in the optimizer"
-            )
-        optimizer = make_optimizer(self.model, config)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: config.rate(step, total) / config.learning_rate
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
     def check_rate(self, sample_rate: int) -> None:
         """Raise ValueError where the data have another sample rate than the model's, in Hz."""
         found = getattr(getattr(self.trainer, "datamodule", None), "sample_rate", sample_rate)
@@ -82,26 +56,6 @@ class Learner(lightning.LightningModule, Generic[M]):
                 f"the data have {found} Hz and the model's spectra {sample_rate}: set the data's "
                 "sample_rate"
             )
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip by the optimizer's `clip_norm`; a gradient that is not finite changes nothing.
-
-        Args:
-            optimizer: whose weights have gradients.
-            gradient_clip_val: of the trainer, which counts where it is given.
-            gradient_clip_algorithm: passed over: it is the norm that is clipped.
-        """
-        config = self.optimizer_config
-        if gradient_clip_val:
-            config = replace(config, clip_norm=gradient_clip_val)
-        norm = step_optimizer(optimizer, config)
-        rate = optimizer.param_groups[0]["lr"]
-        self.log_dict({"train/norm": norm, "train/learning_rate": rate})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which model it is, so that it can be built without the recipe."""

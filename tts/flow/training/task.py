@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from echoic.audio.augment import generator_for
@@ -15,7 +14,7 @@ from echoic.tts.flow.coder import Coder
 from echoic.tts.flow.config import FlowConfig
 from echoic.tts.flow.model import FlowModel
 from echoic.tts.flow.training.data import FlowBatch
-from echoic.tts.flow.training.learner import Learner
+from echoic.tts.flow.training.learner import ModelLearner
 from echoic.tts.flow.training.loss import FlowLoss, FlowLossConfig, flow_loss
 from echoic.tts.tokens import FrameFormat
 
@@ -23,7 +22,7 @@ from echoic.tts.tokens import FrameFormat
 SETTINGS_KEY = "flow_settings"
 
 
-class FlowTask(Learner[FlowModel]):
+class FlowTask(ModelLearner[FlowModel]):
     """Trains a flow from recordings to their own spectra, by the codes that a codec gives them.
 
     What is drawn in a step depends on the seed and the number of the batch alone: a run that was
@@ -79,7 +78,7 @@ class FlowTask(Learner[FlowModel]):
 
     def training_step(self, batch: FlowBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        torch.manual_seed(self.seed * 1_000_003 + batch.number)
+        self.draw_for(batch.number)
         loss = self._loss(self.model, batch, "train")
         frames = 0 if loss.chunk is None else loss.chunk
         values = {"train/total": loss.total.detach(), "train/chunk": float(frames)}

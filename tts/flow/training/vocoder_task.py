@@ -11,7 +11,7 @@ from echoic.codecs.settings import build
 from echoic.codecs.training.objective import AdversarialConfig, LossWeights, Objective
 from echoic.codecs.training.optimization import OptimizerConfig
 from echoic.tts.flow.coder import Spectra
-from echoic.tts.flow.training.learner import Learner
+from echoic.tts.flow.training.learner import ModelLearner
 from echoic.tts.flow.vocoder import Vocoder, VocoderConfig
 
 #: What a checkpoint holds beside Lightning's own keys.
@@ -41,7 +41,7 @@ class VocoderWeights:
             raise ValueError(f"{self}: expected 0 or more, and one more than 0")
 
 
-class VocoderTask(Learner[Vocoder]):
+class VocoderTask(ModelLearner[Vocoder]):
     """Trains a vocoder by the distance between recordings and what it makes of their spectra.
 
     Args:

@@ -1,12 +1,10 @@
 """From a run's checkpoint to a unified model."""
 
-import pickle
 from pathlib import Path
-
-import torch
 
 from echoic.tts.errors import TtsError
 from echoic.tts.tokens import FrameFormat
+from echoic.tts.training.checkpoint import read_run
 from echoic.tts.unified.build import build
 from echoic.tts.unified.config import UnifiedSettings
 from echoic.tts.unified.files import Unified
@@ -28,17 +26,7 @@ def unified_of_run(path: str | Path) -> Unified:
         TtsError: not there, not such a checkpoint, or its base is gone.
         ValueError: its base is another one now.
     """
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as e:
-        raise TtsError(f"{path} is not there: give a .ckpt file of a run") from e
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as e:
-        raise TtsError(
-            f"{path} was refused: not a checkpoint of tensors and plain values "
-            f"({type(e).__name__}); give one that `echoic train fit` wrote"
-        ) from e
-    if not isinstance(values, dict) or SETTINGS_KEY not in values:
-        raise TtsError(f"{path} holds no unified model: give a checkpoint of UnifiedTask")
+    values = read_run(path, SETTINGS_KEY, "unified model", "UnifiedTask")
     told = values[SETTINGS_KEY]
     made = build(
         UnifiedSettings.from_dict(told["model"]),

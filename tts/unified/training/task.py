@@ -1,18 +1,13 @@
 """The training of a unified model as Lightning modules: predicting what comes, and preferring."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-import lightning
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from echoic.codecs.training.optimization import (
-    OptimizerConfig,
-    make_optimizer,
-    step_optimizer,
-)
+from echoic.codecs.training.optimization import OptimizerConfig
+from echoic.tts.training.learner import Learner
 from echoic.tts.unified.build import build
 from echoic.tts.unified.config import UnifiedSettings
 from echoic.tts.unified.files import Unified
@@ -40,7 +35,7 @@ SETTINGS_KEY = "unified_lm_settings"
 MODEL_PREFIX = "model."
 
 
-class UnifiedTask(lightning.LightningModule):
+class UnifiedTask(Learner):
     """Trains a unified model to say what comes next: pre-training and fine-tuning, by its data.
 
     What is drawn in a step depends on the seed and the number of the batch alone: a run that was
@@ -61,11 +56,9 @@ class UnifiedTask(lightning.LightningModule):
         piece: int = 4096,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, seed)
         self.settings = model
-        self.optimizer_config = OptimizerConfig() if optimizer is None else optimizer
         self.piece = piece
-        self.seed = seed
         self.model: UnifiedLM | None = None
         self._text: TextIds | None = None
         self._codec_hash = ""
@@ -76,6 +69,11 @@ class UnifiedTask(lightning.LightningModule):
         if self.model is None or self._text is None:
             raise RuntimeError("the model is made when its data are known: fit it first")
         return Unified(self.model, self._text, self._codec_hash)
+
+    @property
+    def learns(self) -> UnifiedLM:
+        """What learns, and what of it is frozen."""
+        return self.unified.model
 
     def configure_model(self) -> None:
         """Make the model for the data's codes.
@@ -94,7 +92,7 @@ class UnifiedTask(lightning.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        self._draw_for(batch.number)
+        self.draw_for(batch.number)
         if not isinstance(batch, Pack):
             raise ValueError("this task learns from UnifiedData; AlignTask learns from pairs")
         found = token_losses(self.unified.model, batch, self.piece)
@@ -104,45 +102,6 @@ class UnifiedTask(lightning.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log the losses of a batch."""
         self._log("val", token_losses(self.unified.model, batch, self.piece), batch)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW and its schedule.
-
-        Raises:
-            ValueError: nothing says when the cosine ends.
-        """
-        config = self.optimizer_config
-        total = config.total_steps or self.trainer.max_steps
-        if config.schedule == "cosine" and total < 1:
-            raise ValueError(
-                f"trainer.max_steps is {total}, and batches have no end: say how many steps to "
-                "take, or total_steps in the optimizer"
-            )
-        optimizer = make_optimizer(self.unified.model, config)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: config.rate(step, total) / config.learning_rate
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip by the optimizer's `clip_norm`; a gradient that is not finite changes nothing.
-
-        Args:
-            optimizer: whose weights have gradients.
-            gradient_clip_val: of the trainer, which counts where it is given.
-            gradient_clip_algorithm: passed over: it is the norm that is clipped.
-        """
-        config = self.optimizer_config
-        if gradient_clip_val:
-            config = replace(config, clip_norm=gradient_clip_val)
-        norm = step_optimizer(optimizer, config)
-        rate = optimizer.param_groups[0]["lr"]
-        self.log_dict({"train/norm": norm, "train/learning_rate": rate})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which model it is, so that it can be built without the recipe; drop the frozen."""
@@ -165,9 +124,6 @@ class UnifiedTask(lightning.LightningModule):
     def _frozen(self) -> set[str]:
         learned = {n for n, p in self.named_parameters(remove_duplicate=False) if p.requires_grad}
         return set(self.state_dict()) - learned
-
-    def _draw_for(self, number: int) -> None:
-        torch.manual_seed(self.seed * 1_000_003 + number)
 
     def _log(self, stage: str, found: TokenLosses, batch: Pack) -> None:
         values = {f"{stage}/loss": weighted_mean(found)}
@@ -217,7 +173,7 @@ class AlignTask(UnifiedTask):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        self._draw_for(batch.number)
+        self.draw_for(batch.number)
         losses = self._preferences(batch)
         self._tell("train", losses, batch.pairs)
         return losses.total

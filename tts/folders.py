@@ -1,4 +1,4 @@
-"""Flows and vocoders on disk: `config.json` and `model.safetensors` each."""
+"""Models on disk: a folder with `config.json` and `model.safetensors`."""
 
 import json
 from pathlib import Path
@@ -36,13 +36,14 @@ def write_folder(
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def read_config(folder: str | Path, kind: str, command: str) -> dict[str, Any]:
+def read_config(folder: str | Path, kind: str, what: str, mend: str) -> dict[str, Any]:
     """Return what `config.json` says.
 
     Args:
         folder: of the model.
-        kind: that it must be.
-        command: that makes one.
+        kind: that it must be, as `config.json` calls it.
+        what: that is, for people.
+        mend: what to do where there is none.
 
     Raises:
         TtsError: not there, not to be read, or of another kind.
@@ -51,9 +52,9 @@ def read_config(folder: str | Path, kind: str, command: str) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
-        raise TtsError(f"{folder} is no {kind} (no {CONFIG}): make one with `{command}`") from e
+        raise TtsError(f"{folder} is no {what} (no {CONFIG}): {mend}") from e
     except (OSError, ValueError) as e:
-        raise TtsError(f"{path} cannot be read ({e}): export the run again") from e
+        raise TtsError(f"{path} cannot be read ({e}): fetch or export it again") from e
     if not isinstance(values, dict) or values.get("model") != kind:
         raise TtsError(f"{path} is of another kind of model: expected {kind!r}")
     return values
@@ -69,10 +70,12 @@ def read_weights(model: nn.Module, folder: str | Path) -> None:
     try:
         state = {name: value.float() for name, value in load_file(path).items()}
     except (SafetensorError, OSError) as e:
-        raise TtsError(f"{path} is not there or damaged ({e}): export the run again") from e
+        raise TtsError(f"{path} is not there or damaged ({e}): fetch or export it again") from e
     for name, value in state.items():
         if not bool(value.isfinite().all()):
-            raise TtsError(f"{path}: {name} has NaN or infinite weights: export another step")
+            raise TtsError(
+                f"{path}: {name} has NaN or infinite weights: fetch it, or export another step"
+            )
     try:
         model.load_state_dict(state)
     except RuntimeError as e:
