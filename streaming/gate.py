@@ -4,8 +4,8 @@ A voice activity detector judges the stream in frames of 512 samples at 16 kHz. 
 after a few frames of speech in a row and begins a little before them, because a recogniser that
 misses the soft beginning of a word mishears it; `EndpointDetector` ends it.
 
-Every frame is judged by itself, not in a batch with its neighbours: sums of floats depend on how
-many rows are computed together, and so would decisions at the threshold.
+Every frame is judged by itself, not in a batch with its neighbours of the same stream: sums of
+floats depend on how many rows are computed together, and so would decisions at the threshold.
 """
 
 import math
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from echoic.audio.endpoint import EndpointConfig, EndpointDetector, EndpointRule, EndpointState
 from echoic.audio.silero import FRAME_SIZE, SAMPLE_RATE, SileroVad, VadState
+from echoic.streaming.vad_engine import Frame, Judged, VadEngine
+from echoic.streaming.work import Ask, Work, alone
 
 # Of a frame in the running mean that counts as direct current: 0.6 s, a high-pass at 0.3 Hz.
 _OFFSET_RATE = 0.05
@@ -146,15 +148,21 @@ class SpeechGate:
     frame_size: int = FRAME_SIZE
     lookahead: int = 0
 
-    def __init__(self, config: GateConfig | None = None, *, vad: SileroVad | None = None) -> None:
+    def __init__(
+        self, config: GateConfig | None = None, *, vad: SileroVad | VadEngine | None = None
+    ) -> None:
         """Prepare a gate.
 
         Args:
             config: the rules.
-            vad: the voice activity detector, on the CPU; None: the installed one.
+            vad: the voice activity detector, on the CPU, or what judges for many gates at once;
+                None: the installed one.
         """
         self.config = GateConfig() if config is None else config
-        self._vad = vad or (SileroVad.from_installed() if self.config.enabled else SileroVad())
+        if not isinstance(vad, VadEngine):
+            installed = SileroVad.from_installed if self.config.enabled else SileroVad
+            vad = VadEngine(installed() if vad is None else vad)
+        self._engine = vad
         self._detector = EndpointDetector(self.config.endpoint)
         self._preroll = math.ceil(self.config.preroll_seconds * SAMPLE_RATE / FRAME_SIZE)
 
@@ -172,7 +180,7 @@ class SpeechGate:
         """
         if batch_size != 1:
             raise ValueError(f"batch_size is {batch_size}, expected 1: give each stream a state")
-        vad = self._vad.initial_state(1, device=device, dtype=dtype)
+        vad = self._engine.vad.initial_state(1, device=device, dtype=dtype)
         offset = vad.pending.new_zeros(1, 1)
         return GateState(offset, vad, self._detector.initial_state(), vad.pending)
 
@@ -189,13 +197,17 @@ class SpeechGate:
         Raises:
             ValueError: when the sound is not that of one mono stream.
         """
+        return alone(self.stepping(state, wav))
+
+    def stepping(self, state: GateState, wav: Tensor) -> Work[tuple[GateState, list[GateAction]]]:
+        """`step` as work that may have company."""
         if wav.dim() != 2 or wav.shape[0] != 1:
             raise ValueError(f"wav has shape {tuple(wav.shape)}, expected (1, T): mix it to mono")
         if not self.config.enabled:
             return _pass_on(state, wav)
         sound = torch.cat([state.held, wav], dim=1)
         first = state.position - state.held.shape[1] // FRAME_SIZE * FRAME_SIZE
-        return self._judge_all(state, sound, first, first + sound.shape[1])
+        return (yield from self._judge_all(state, sound, first, first + sound.shape[1]))
 
     def finish(self, state: GateState) -> tuple[GateState, list[GateAction]]:
         """End the stream, and the utterance that is open.
@@ -203,13 +215,17 @@ class SpeechGate:
         Returns:
             The state of a stream that has not begun, and the last actions.
         """
+        return alone(self.finishing(state))
+
+    def finishing(self, state: GateState) -> Work[tuple[GateState, list[GateAction]]]:
+        """`finish` as work that may have company."""
         actions: list[GateAction] = []
         rest = state.held.shape[1] % FRAME_SIZE
         end = state.position + rest
         if rest:
             full = torch.cat([state.held, state.held.new_zeros(1, FRAME_SIZE - rest)], dim=1)
             first = end - state.held.shape[1]
-            state, actions = self._judge_all(state, full, first, end)
+            state, actions = yield from self._judge_all(state, full, first, end)
         if state.is_open:
             actions = [*actions, Ended(end, None)]
         device, dtype = state.held.device, state.held.dtype
@@ -217,7 +233,7 @@ class SpeechGate:
 
     def _judge_all(
         self, state: GateState, sound: Tensor, first: int, end: int
-    ) -> tuple[GateState, list[GateAction]]:
+    ) -> Work[tuple[GateState, list[GateAction]]]:
         """Judge the full frames of `sound`, which begins at `first`; the stream is up to `end`."""
         actions: list[GateAction] = []
         begin = state.position  # of the sound that the open utterance has not been given
@@ -228,7 +244,7 @@ class SpeechGate:
 
         while state.position + FRAME_SIZE <= first + sound.shape[1]:
             at = state.position - first
-            state, change = self._judge(state, sound[:, at : at + FRAME_SIZE], end)
+            state, change = yield from self._judge(state, sound[:, at : at + FRAME_SIZE], end)
             if isinstance(change, Opened):
                 begin = change.start
                 actions.append(change)
@@ -245,23 +261,22 @@ class SpeechGate:
         frames = self._preroll + self.config.onset_frames - 1
         return max(0, state.position - frames * FRAME_SIZE)
 
-    def _listen(self, state: GateState, frame: Tensor) -> tuple[Tensor, VadState, float]:
-        """Return the direct current, the detector's state, and the probability of speech.
+    def _listen(self, state: GateState, frame: Tensor) -> Work[tuple[Tensor, Judged]]:
+        """Return the direct current, and what the detector makes of the rest.
 
         Direct current, which cheap microphones add, makes the detector deaf to soft speech: speech
         at -60 dB beside 0.2 is not found at all, and is without it.
         """
-        with torch.no_grad():
-            mean = frame.mean(dim=1, keepdim=True)
-            offset = mean if state.position == 0 else state.offset.lerp(mean, _OFFSET_RATE)
-            vad, probabilities = self._vad.step(state.vad, frame - offset)
-        return offset, vad, probabilities.item()
+        mean = frame.mean(dim=1, keepdim=True)
+        offset = mean if state.position == 0 else state.offset.lerp(mean, _OFFSET_RATE)
+        judged = yield Ask(self._engine, Frame(state.vad, frame - offset))
+        return offset, judged
 
     def _judge(
         self, state: GateState, frame: Tensor, end: int
-    ) -> tuple[GateState, Opened | Ended | None]:
+    ) -> Work[tuple[GateState, Opened | Ended | None]]:
         """Take one frame; `end` is that of the stream, where the last frame is not full."""
-        offset, vad, probability = self._listen(state, frame)
+        offset, (vad, probability) = yield from self._listen(state, frame)
         now, endpoint, heard_until = state.position + FRAME_SIZE, state.endpoint, state.heard_until
         onset, is_open, change = 0, state.is_open, None
         if is_open:

@@ -1,11 +1,12 @@
 """What a live session needs of a recogniser: the Streaming contract for one utterance."""
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from echoic.streaming.events import Event
+from echoic.streaming.work import Work
 
 S = TypeVar("S")
 
@@ -67,3 +68,32 @@ class Recognizer(Protocol[S]):
             said since the last final.
         """
         ...
+
+
+@runtime_checkable
+class SociableRecognizer(Protocol):
+    """A recogniser whose steps can be done beside those of other streams, in one batch."""
+
+    def stepping(self, state: Any, wav: Tensor, /) -> Work[tuple[Any, list[Event]]]:
+        """`Recognizer.step` as work that may have company."""
+        ...
+
+    def finishing(self, state: Any, /) -> Work[tuple[Any, list[Event]]]:
+        """`Recognizer.finish` as work that may have company."""
+        ...
+
+
+def stepping(recognizer: Recognizer[S], state: S, wav: Tensor) -> Work[tuple[S, list[Event]]]:
+    """Let any recogniser hear, in company where it can."""
+    if isinstance(recognizer, SociableRecognizer):
+        return (yield from recognizer.stepping(state, wav))
+    with torch.no_grad():
+        return recognizer.step(state, wav)
+
+
+def finishing(recognizer: Recognizer[S], state: S) -> Work[tuple[S, list[Event]]]:
+    """Let any recogniser end an utterance, in company where it can."""
+    if isinstance(recognizer, SociableRecognizer):
+        return (yield from recognizer.finishing(state))
+    with torch.no_grad():
+        return recognizer.finish(state)

@@ -18,6 +18,8 @@ from echoic.streaming.recognizer import Recognizer
 from echoic.streaming.sound import Intake, IntakeState, Mono, as_mono
 from echoic.streaming.stats import SessionStats, Stopwatch, Tally
 from echoic.streaming.utterance import Outcome, UtteranceRunner, UtteranceState
+from echoic.streaming.vad_engine import VadEngine
+from echoic.streaming.work import Work, alone
 
 S = TypeVar("S")
 
@@ -80,7 +82,7 @@ class Session(Generic[S]):
         sample_rate: int,
         config: SessionConfig | None = None,
         clock: Callable[[], float] = time.perf_counter,
-        vad: SileroVad | None = None,
+        vad: SileroVad | VadEngine | None = None,
     ) -> None:
         """Begin a stream.
 
@@ -89,7 +91,8 @@ class Session(Generic[S]):
             sample_rate: Hz of the sound to come.
             config: how to hear it.
             clock: seconds that tell how long work takes.
-            vad: a voice activity detector that is already loaded; None: the installed one.
+            vad: a voice activity detector that is already loaded, or what judges for many sessions
+                at once; None: the installed one.
 
         Raises:
             ValueError: for an impossible rate, or a recogniser of another rate than the gate's.
@@ -129,6 +132,11 @@ class Session(Generic[S]):
         return (self._state.origin + self._state.heard) / self.recognizer.sample_rate
 
     @property
+    def blocks(self) -> int:
+        """Blocks that the recogniser has worked on."""
+        return self._state.tally.blocks
+
+    @property
     def is_finished(self) -> bool:
         """Whether the stream has ended."""
         return self._state.is_finished
@@ -151,13 +159,19 @@ class Session(Generic[S]):
             TypeError: for sound of another type.
             ValueError: for sound of another shape, or an impossible rate.
         """
+        return alone(self.feeding(wav, sample_rate=sample_rate))
+
+    def feeding(
+        self, wav: Tensor | np.ndarray[Any, Any], *, sample_rate: int | None = None
+    ) -> Work[list[Event]]:
+        """`feed` as work that may have company; the session is as before until it is done."""
         self._check_running()
         watch = Stopwatch(self._clock)
         mono, state = as_mono(wav), self._state
         rate = self.sample_rate if sample_rate is None else sample_rate
         intake, sound = self._intake.step(state.intake, mono.wav, rate)
         state = replace(state, intake=intake, tally=_counted(state.tally, mono))
-        state, events = self._hear(state, sound, watch)
+        state, events = yield from self._hear(state, sound, watch)
         self._keep(state, watch)
         return events
 
@@ -167,10 +181,14 @@ class Session(Generic[S]):
         Returns:
             The last events: everything that was said is final.
         """
+        return alone(self.finishing())
+
+    def finishing(self) -> Work[list[Event]]:
+        """`finish` as work that may have company."""
         if self._state.is_finished:
             return []
         watch = Stopwatch(self._clock)
-        state, events = self._flush(self._state, watch)
+        state, events = yield from self._flush(self._state, watch)
         self._keep(replace(state, is_finished=True), watch)
         return events
 
@@ -186,11 +204,15 @@ class Session(Generic[S]):
             RuntimeError: after `finish`.
             ValueError: for a negative time.
         """
+        return alone(self.skipping(seconds))
+
+    def skipping(self, seconds: float) -> Work[list[Event]]:
+        """`skip` as work that may have company."""
         self._check_running()
         if not 0 <= seconds < float("inf"):
             raise ValueError(f"seconds is {seconds}, expected 0 or more to skip")
         watch = Stopwatch(self._clock)
-        state, events = self._flush(self._state, watch)
+        state, events = yield from self._flush(self._state, watch)
         samples = round(seconds * self.recognizer.sample_rate)
         tally = replace(state.tally, skipped_seconds=state.tally.skipped_seconds + seconds)
         state = replace(
@@ -245,22 +267,28 @@ class Session(Generic[S]):
 
     def _hear(
         self, state: SessionState, sound: Tensor, watch: Stopwatch
-    ) -> tuple[SessionState, list[Event]]:
+    ) -> Work[tuple[SessionState, list[Event]]]:
         """Take sound at the recogniser's rate."""
-        gate, actions = self._gate.step(state.gate, sound)
+        gate, actions = yield from self._gate.stepping(state.gate, sound)
         heard, total = state.heard + sound.shape[1], state.total + sound.shape[1]
-        return self._act(replace(state, gate=gate, heard=heard, total=total), actions, watch)
+        return (
+            yield from self._act(
+                replace(state, gate=gate, heard=heard, total=total), actions, watch
+            )
+        )
 
-    def _flush(self, state: SessionState, watch: Stopwatch) -> tuple[SessionState, list[Event]]:
+    def _flush(
+        self, state: SessionState, watch: Stopwatch
+    ) -> Work[tuple[SessionState, list[Event]]]:
         """Hear what is held back anywhere, and end the open utterance."""
-        state, events = self._hear(state, self._intake.flush(state.intake), watch)
-        gate, actions = self._gate.finish(state.gate)
-        state, last = self._act(replace(state, gate=gate), actions, watch)
+        state, events = yield from self._hear(state, self._intake.flush(state.intake), watch)
+        gate, actions = yield from self._gate.finishing(state.gate)
+        state, last = yield from self._act(replace(state, gate=gate), actions, watch)
         return state, events + last
 
     def _act(
         self, state: SessionState, actions: list[GateAction], watch: Stopwatch
-    ) -> tuple[SessionState, list[Event]]:
+    ) -> Work[tuple[SessionState, list[Event]]]:
         events: list[Event] = []
         for action in actions:
             if isinstance(action, Opened):
@@ -269,10 +297,10 @@ class Session(Generic[S]):
                 state = replace(state, utterance=opened, tally=tally)
                 continue
             if isinstance(action, Ended):
-                outcome = self._runner.end(state.utterance, watch)
+                outcome = yield from self._runner.ending(state.utterance, watch)
                 outcome = self._closed(outcome, action, state.origin)
             else:
-                outcome = self._runner.hear(state.utterance, action.wav, watch)
+                outcome = yield from self._runner.hearing(state.utterance, action.wav, watch)
             tally = _tallied(state.tally, outcome)
             state = replace(state, utterance=outcome.state, tally=tally)
             events += outcome.events

@@ -85,6 +85,11 @@ class Tally:
         """Return the counters before anything was heard."""
         return cls(torch.zeros(1, _NUM_BINS, dtype=torch.int64))
 
+    @property
+    def blocks(self) -> int:
+        """How many were counted."""
+        return int(self.chunk_bins.sum())
+
     def with_chunk(self, milliseconds: float) -> "Tally":
         """Return the counters after another block."""
         bins = self.chunk_bins.clone()
@@ -105,7 +110,7 @@ class Tally:
             audio_seconds=audio_seconds,
             compute_seconds=self.compute_seconds,
             rtf=self.compute_seconds / audio_seconds if audio_seconds else 0.0,
-            chunks=int(self.chunk_bins.sum()),
+            chunks=self.blocks,
             chunk_ms_p50=self._percentile(0.5),
             chunk_ms_p95=self._percentile(0.95),
             chunk_ms_max=self.slowest_ms,

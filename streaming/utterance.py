@@ -5,13 +5,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import torch
 from torch import Tensor
 
 from echoic.streaming.events import Event
 from echoic.streaming.gate import Opened
-from echoic.streaming.recognizer import Recognizer
+from echoic.streaming.recognizer import Recognizer, finishing, stepping
 from echoic.streaming.stats import Stopwatch
+from echoic.streaming.work import Work
 
 S = TypeVar("S")
 
@@ -81,7 +81,7 @@ class UtteranceRunner(Generic[S]):
         start, time = origin + opened.start, origin + opened.time
         return replace(self._fresh, start=start, opened=time)
 
-    def hear(self, state: UtteranceState, wav: Tensor, watch: Stopwatch) -> Outcome:
+    def hearing(self, state: UtteranceState, wav: Tensor, watch: Stopwatch) -> Work[Outcome]:
         """Take more sound of the utterance, (1, T).
 
         Raises:
@@ -93,19 +93,17 @@ class UtteranceRunner(Generic[S]):
         while wav.shape[1]:
             piece = wav[:, : size - outcome.state.heard % size]
             wav = wav[:, piece.shape[1] :]
-            with torch.no_grad():
-                made = self._recognizer.step(outcome.state.recognizer, piece)
+            made = yield from stepping(self._recognizer, outcome.state.recognizer, piece)
             outcome = self._take(outcome, made, piece.shape[1], given, watch)
         return outcome
 
-    def end(self, state: UtteranceState, watch: Stopwatch) -> Outcome:
+    def ending(self, state: UtteranceState, watch: Stopwatch) -> Work[Outcome]:
         """End the utterance.
 
         Raises:
             RuntimeError: when the recogniser breaks its protocol.
         """
-        with torch.no_grad():
-            made = self._recognizer.finish(state.recognizer)
+        made = yield from finishing(self._recognizer, state.recognizer)
         outcome = self._take(Outcome(state, [], [], None), made, 0, state.heard, watch)
         promised = json.loads(outcome.state.promised)
         if promised:

@@ -18,7 +18,8 @@ def random_whisper(*, multilingual: bool = False, dtype: str = "float32") -> Whi
 
     It rarely ends a text by itself: few positions keep its answers short.
     """
-    model = fresh_whisper(multilingual=multilingual)
+    with torch.inference_mode(False):  # those who come later may want gradients
+        model = fresh_whisper(multilingual=multilingual)
     return model.to_inference(device=torch.device("cpu"), dtype=dtype)
 
 

@@ -22,6 +22,7 @@ from echoic.asr.whisper.streaming.times import BEGIN_LATE, END_LATE
 from echoic.asr.whisper.streaming.window import Window
 from echoic.streaming.events import Event, EventWord
 from echoic.streaming.layers.key_values import KeyValues
+from echoic.streaming.work import Work
 
 
 class Spoken(NamedTuple):
@@ -56,7 +57,8 @@ class _ScriptedSpeaker(Speaker):
         encode = owner.model.tokenizer.encode
         self.script = [(word, encode(word.text)) for word in script]
 
-    def _search_tail(self, text: Text, window: Window) -> Tail:
+    def _searching(self, text: Text, window: Window) -> Work[Tail]:
+        yield from ()
         start = window.start / SAMPLE_RATE
         if start not in self.owner.windows:
             self.owner.windows.append(start)

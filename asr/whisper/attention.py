@@ -24,10 +24,15 @@ class Attention(nn.Module):
 
     def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project (B, T, C) to queries, keys and values, each (B, H, T, D)."""
-        if self.fused_qkv is None:
-            return self.queries(x), *self.keys_values(x)
-        q, k, v = self.fused_qkv(x).chunk(3, dim=-1)
+        q, k, v = self.projected(x)
         return self.split_heads(q), self.split_heads(k), self.split_heads(v)
+
+    def projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Project (..., C) to queries, keys and values, each (..., C), heads side by side."""
+        if self.fused_qkv is None:
+            return self.q_proj(x), *self.projected_sound(x)
+        q, k, v = self.fused_qkv(x).chunk(3, dim=-1)
+        return q, k, v
 
     def queries(self, x: Tensor) -> Tensor:
         """Project (B, T, C) to queries (B, H, T, D)."""
@@ -35,11 +40,15 @@ class Attention(nn.Module):
 
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Project (B, S, C) to keys and values, each (B, H, S, D)."""
-        if self.fused_kv is None:
-            k, v = self.k_proj(x), self.v_proj(x)
-        else:
-            k, v = self.fused_kv(x).chunk(2, dim=-1)
+        k, v = self.projected_sound(x)
         return self.split_heads(k), self.split_heads(v)
+
+    def projected_sound(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Project (..., C) to keys and values, each (..., C), heads side by side."""
+        if self.fused_kv is None:
+            return self.k_proj(x), self.v_proj(x)
+        k, v = self.fused_kv(x).chunk(2, dim=-1)
+        return k, v
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, H, T, D)."""

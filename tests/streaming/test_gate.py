@@ -99,7 +99,7 @@ def test_the_end_of_the_stream_ends_the_utterance_in_mid_word():
 
 def test_a_disabled_gate_hears_everything_and_runs_nothing(monkeypatch):
     module = SpeechGate(GateConfig(enabled=False))
-    monkeypatch.setattr(module, "_vad", None)
+    monkeypatch.setattr(module, "_engine", None)
     state, opened = module.step(vadless(module), torch.zeros(1, 0))
     assert opened == []
     state, actions = module.step(state, torch.zeros(1, 700))

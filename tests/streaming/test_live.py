@@ -16,6 +16,7 @@ from echoic.streaming.events import Event
 from echoic.streaming.gate import GateConfig
 from echoic.streaming.live import LiveSession
 from echoic.streaming.session import Session, SessionConfig
+from echoic.streaming.work import Work
 
 UNGATED = SessionConfig(GateConfig(enabled=False))
 
@@ -138,13 +139,13 @@ def test_a_full_queue_drops_the_older_half_in_one_piece():
 def test_waiting_sound_is_joined_and_rates_are_kept_apart():
     recognizer, live = held()
     calls: list[tuple[int, int | None]] = []
-    feed = live.session.feed
+    feeding = live.session.feeding
 
-    def noted(wav: Any, *, sample_rate: int | None = None) -> list[Event]:
+    def noted(wav: Any, *, sample_rate: int | None = None) -> Work[list[Event]]:
         calls.append((wav.shape[1], sample_rate))
-        return feed(wav, sample_rate=sample_rate)
+        return feeding(wav, sample_rate=sample_rate)
 
-    live.session.feed = noted  # type: ignore[method-assign]
+    live.session.feeding = noted  # type: ignore[method-assign]
     for _ in range(25):
         live.put(torch.zeros(1600))
     live.put(torch.zeros(2, 800), 8000)
@@ -158,7 +159,7 @@ def test_single_samples_do_not_fill_the_memory():
     recognizer, live = held()
     for _ in range(4000):
         live.put(torch.zeros(1))
-    assert len(live._waiting) <= 4000 / 160 + 1
+    assert len(live._queue) <= 4000 / 160 + 1
     assert live.behind == pytest.approx(0.1 + 0.25)
     recognizer.go.set()
     live.close()
@@ -218,7 +219,7 @@ def test_events_that_nobody_reads_do_not_pile_up():
 def test_an_error_reaches_every_later_call():
     live = LiveSession(ungated(Broken()))
     live.put(torch.zeros(1600))
-    until(lambda: not live._worker.is_alive())
+    until(lambda: not live.worker.is_alive)
     for call in (lambda: live.put(torch.zeros(1)), live.poll, live.close, lambda: [*live.events()]):
         with pytest.raises(RuntimeError, match="worker failed: the model's file is gone") as info:
             call()
@@ -245,7 +246,7 @@ def test_the_error_of_the_body_is_not_hidden():
 
     with pytest.raises(ZeroDivisionError):
         body()
-    assert not live._worker.is_alive()
+    until(lambda: not live.worker.is_alive)
 
 
 def test_closed_is_closed():

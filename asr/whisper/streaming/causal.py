@@ -7,6 +7,7 @@ that was said: its sound and its text are the first of the new window, so nothin
 twice at the seam.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,10 +19,14 @@ from echoic.asr.whisper.language_adapter import check_language
 from echoic.asr.whisper.model import FRAMES_PER_SECOND, SAMPLE_RATE, SAMPLES_PER_FRAME, WhisperModel
 from echoic.asr.whisper.streaming.blocks import SECONDS_PER_FRAME
 from echoic.asr.whisper.streaming.config import CausalConfig
+from echoic.asr.whisper.streaming.engines import Engines
+from echoic.asr.whisper.streaming.listener import Listener
+from echoic.asr.whisper.streaming.lora_bank import NO_ADAPTER
 from echoic.asr.whisper.streaming.saying import Speaker, Text
 from echoic.asr.whisper.streaming.times import SpokenWord, spoken_words
-from echoic.asr.whisper.streaming.window import LOOKAHEAD, Listener, Window
+from echoic.asr.whisper.streaming.window import LOOKAHEAD, Window
 from echoic.streaming.events import Event, EventType
+from echoic.streaming.work import Work, alone
 
 # Sound before the word that begins a window, so that nothing of it is cut off.
 ANCHOR_MARGIN = 0.12
@@ -37,6 +42,7 @@ class CausalState(NamedTuple):
         settled: float64 (n, 2), begin and end of the stable words, which change no more.
         closed: where the last word of a final ends, in seconds.
         shown: text of the last event.
+        adapter: int64 (1,), stamp of the LoRA adapter that it is heard with; 0 for none.
     """
 
     pending: Tensor
@@ -45,6 +51,7 @@ class CausalState(NamedTuple):
     settled: Tensor
     closed: float
     shown: str
+    adapter: Tensor
 
 
 class CausalWhisper:
@@ -52,9 +59,16 @@ class CausalWhisper:
 
     The state grows to `max_window_seconds` of sound and then begins anew.
 
+    Attributes:
+        model: see below.
+        config: likewise.
+        engines: likewise; their `bank` holds LoRA adapters for `with_adapter`.
+        adapter: name of the one it hears with; None for none.
+
     Args:
         model: a Whisper with a causal adapter merged in, turned to inference.
         config: how to stream.
+        engines: hear and read, for others too; None for some of its own.
 
     Raises:
         ValueError: a language that the model does not know, or has no adapter of where it has some,
@@ -63,8 +77,15 @@ class CausalWhisper:
 
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, model: WhisperModel, config: CausalConfig | None = None) -> None:
+    def __init__(
+        self,
+        model: WhisperModel,
+        config: CausalConfig | None = None,
+        *,
+        engines: Engines | None = None,
+    ) -> None:
         self.model = model
+        self.engines = Engines.of(model) if engines is None else engines
         self.config = CausalConfig() if config is None else config
         blocks = self.config.blocks
         longest = self.config.max_window_seconds + blocks.seconds
@@ -76,10 +97,33 @@ class CausalWhisper:
         self.frame_size = blocks.size * SAMPLES_PER_FRAME
         ahead = max(0, blocks.first_size - blocks.size)
         self.lookahead = LOOKAHEAD + ahead * SAMPLES_PER_FRAME
-        self._speaker = Speaker(model, self.config)
+        self._speaker = Speaker(model, self.config, self.engines.read)
         language = self._speaker.language
         check_language(model, language)
-        self._listener = Listener(model, blocks, self.config.initial_max, language)
+        self._listener = Listener(
+            model, blocks, self.config.initial_max, language, self.engines.hear
+        )
+        self.adapter: str | None = None
+        self._stamp = NO_ADAPTER
+
+    def with_adapter(self, name: str | None) -> "CausalWhisper":
+        """Return a recogniser that hears and reads with a LoRA adapter of `engines.bank`.
+
+        It shares all else with this one, so it costs nothing, and streams of both are heard in one
+        batch. When the adapter is dropped, its streams end at their next block, by an error.
+
+        Args:
+            name: of the adapter; None for none.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        stamp = NO_ADAPTER if name is None else self.engines.bank.stamp(name)
+        other = copy.copy(self)
+        other.adapter, other._stamp = name, stamp
+        other._listener = self._listener.adapted(stamp)
+        other._speaker = self._speaker.adapted(stamp)
+        return other
 
     def initial_state(
         self,
@@ -97,34 +141,48 @@ class CausalWhisper:
         if batch_size != 1:
             raise ValueError(f"{batch_size} streams, expected 1: give each a state of its own")
         window, text = self._listener.open(), self._speaker.open()
-        return CausalState(torch.empty(1, 0), window, text, _times(()), 0.0, "")
+        adapter = torch.tensor([self._stamp])
+        return CausalState(torch.empty(1, 0), window, text, _times(()), 0.0, "", adapter)
 
-    @torch.inference_mode()
     def step(self, state: CausalState, wav: Tensor) -> tuple[CausalState, list[Event]]:
         """Hear samples (1, T), any number of them; say something after each block.
 
         Raises:
-            ValueError: sound of another shape.
+            ValueError: sound of another shape, a state that another adapter made, or the adapter is
+                not there any more.
         """
+        return alone(self.stepping(state, wav))
+
+    def finish(self, state: CausalState) -> tuple[CausalState, list[Event]]:
+        """End the utterance: hear what is left and a little silence, and say the last word."""
+        return alone(self.finishing(state))
+
+    @torch.inference_mode()
+    def stepping(self, state: CausalState, wav: Tensor) -> Work[tuple[CausalState, list[Event]]]:
+        """`step` as work that may have company."""
         if wav.dim() != 2 or wav.shape[0] != 1:
             raise ValueError(f"sound of shape {tuple(wav.shape)}, expected (1, T): mix it to mono")
+        if int(state.adapter) != self._stamp:
+            raise ValueError(
+                "the state is of a stream with another adapter: go on with the recogniser it had"
+            )
         sound = torch.cat([state.pending, wav.float().cpu()], dim=1)
         events: list[Event] = []
         while sound.shape[1] >= (wanted := self._listener.wanted(state.window)):
-            state, new = self._block(state, sound[:, :wanted])
+            state, new = yield from self._block(state, sound[:, :wanted])
             events += new
             sound = sound[:, wanted:]
         return state._replace(pending=sound.clone()), events
 
     @torch.inference_mode()
-    def finish(self, state: CausalState) -> tuple[CausalState, list[Event]]:
-        """End the utterance: hear what is left and a little silence, and say the last word."""
+    def finishing(self, state: CausalState) -> Work[tuple[CausalState, list[Event]]]:
+        """`finish` as work that may have company."""
         heard = state.window.start + state.window.wav.shape[1] + state.pending.shape[1]
         if not heard:
             return self.initial_state(), []
-        state, events = self.step(state, _silence(self.config.flush_seconds))
+        state, events = yield from self.stepping(state, _silence(self.config.flush_seconds))
         missing = self._listener.wanted(state.window) - state.pending.shape[1]
-        state, more = self.step(state, torch.zeros(1, missing))
+        state, more = yield from self.stepping(state, torch.zeros(1, missing))
         events = [event for event in (*events, *more) if event.type == "final"]
         end = heard / SAMPLE_RATE
         words = self._words(state)
@@ -132,12 +190,13 @@ class CausalWhisper:
             events.append(_event("final", words, len(words), end))
         return self.initial_state(), [_until(event, end) for event in events]
 
-    def _block(self, state: CausalState, wav: Tensor) -> tuple[CausalState, list[Event]]:
-        window = self._listener.hear(state.window, wav)
-        state = state._replace(window=window, text=self._speaker.say(state.text, window))
+    def _block(self, state: CausalState, wav: Tensor) -> Work[tuple[CausalState, list[Event]]]:
+        window = yield from self._listener.hearing(state.window, wav)
+        text = yield from self._speaker.saying(state.text, window)
+        state = state._replace(window=window, text=text)
         state, events = self._show(state)
         if window.frames >= self.config.max_window_seconds * FRAMES_PER_SECOND:
-            state, new = self._move(state)
+            state, new = yield from self._move(state)
             events += new
         return state, events
 
@@ -184,14 +243,14 @@ class CausalWhisper:
             count += 1
         return count
 
-    def _move(self, state: CausalState) -> tuple[CausalState, list[Event]]:
+    def _move(self, state: CausalState) -> Work[tuple[CausalState, list[Event]]]:
         """Go on in a new window; what lies before it is final."""
         words = self._words(state)
         kept, start = self._anchor(state, words)
         sample = max(state.window.start, round(start * SAMPLE_RATE))
-        window = self._listener.again(state.window, sample)
+        window = yield from self._listener.again(state.window, sample)
         first = sum(word.length for word in words[:kept])
-        text = self._speaker.continued(state.text, window, first)
+        text = yield from self._speaker.continuing(state.text, window, first)
         settled, now = state.settled[kept:].clone(), state.window.heard
         shown = max(len(state.settled), self._presentable(state, words))
         partial = _event("partial", words[kept:shown], len(settled), now)

@@ -4,14 +4,17 @@ Nothing is written in place, so a state can be kept, branched and saved. Shapes:
 (hypotheses of one stream), N new tokens, H heads, D channels of a head, T frames of sound.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echoic.asr.whisper.attention import Attention, attend_few
+from echoic.asr.whisper.attention import attend_few
 from echoic.asr.whisper.decoder import Decoder
+from echoic.asr.whisper.streaming.lora_rows import LoraRows, adapt, feed_forward
+from echoic.asr.whisper.streaming.rows import joined, parted
 from echoic.streaming.layers.key_values import KeyValues, no_key_values
 
 Past = tuple[KeyValues, ...]
@@ -41,69 +44,137 @@ def no_past(decoder: Decoder, device: torch.device | str | None = None) -> Past:
     )
 
 
-def hear(decoder: Decoder, sound: Past, encoded: Tensor) -> Past:
-    """Return keys and values of the sound with those of new frames (1, T, C) behind them."""
-    found = []
-    for layer, before in zip(decoder.blocks(), sound, strict=True):
-        keys, values = layer.encoder_attn.keys_values(encoded)
-        found.append(before.append(keys.to(before.keys.dtype), values.to(before.keys.dtype)))
-    return tuple(found)
+class Part(NamedTuple):
+    """What one stream gives to a pass.
 
-
-def read(
-    decoder: Decoder,
-    tokens: Tensor,
-    past: Past,
-    sound: Past,
-    heads: tuple[tuple[int, int], ...],
-) -> Reading:
-    """Run new tokens through the decoder.
-
-    Args:
-        decoder: the network.
+    Attributes:
         tokens: int64 (R, N), at the places behind the past.
         past: of each layer, R rows or one for all.
         sound: of each layer, one row.
+    """
+
+    tokens: Tensor
+    past: Past
+    sound: Past
+
+
+def hear(
+    decoder: Decoder,
+    sounds: Sequence[Past],
+    encoded: Sequence[Tensor],
+    lora: LoraRows | None = None,
+) -> list[Past]:
+    """Return keys and values of each stream's sound with those of new frames behind them.
+
+    Args:
+        decoder: the network.
+        sounds: of each stream.
+        encoded: (1, T, C) of each stream.
+        lora: what LoRA adapters add to the rows of the frames.
+    """
+    rows = joined(encoded)
+    found: list[list[KeyValues]] = [[] for _ in sounds]
+    for index, layer in enumerate(decoder.blocks()):
+        attention = layer.encoder_attn
+        projected = attention.projected_sound(rows)
+        projected = adapt(lora, index, "encoder_attn.kv", rows, *projected)
+        keys_values = (parted(r, encoded) for r in projected)
+        for sound, after, *new in zip(sounds, found, *keys_values, strict=True):
+            before = sound[index]
+            keys, values = (attention.split_heads(n).to(before.keys.dtype) for n in new)
+            after.append(before.append(keys, values))
+    return [tuple(layers) for layers in found]
+
+
+def read(decoder: Decoder, part: Part, heads: tuple[tuple[int, int], ...]) -> Reading:
+    """Run new tokens of one stream through the decoder; see `read_all`."""
+    return read_all(decoder, [part], heads)[0]
+
+
+def read_all(
+    decoder: Decoder,
+    parts: Sequence[Part],
+    heads: tuple[tuple[int, int], ...],
+    lora: LoraRows | None = None,
+) -> list[Reading]:
+    """Run new tokens of streams through the decoder, all in one pass.
+
+    Args:
+        decoder: the network.
+        parts: of each stream.
         heads: (layer, head) pairs whose attention to the sound to return.
+        lora: what LoRA adapters add to the rows of the tokens.
 
     Raises:
         ValueError: more tokens than the model has positions for.
     """
-    start, new = past[0].length, tokens.shape[1]
+    embedded = [_embedded(decoder, part) for part in parts]
+    causal = [_causal(part) for part in parts]
+    x = joined(embedded)
+    after: list[list[KeyValues]] = [[] for _ in parts]
+    looks: list[list[Tensor]] = [[] for _ in parts]
+    for index, layer in enumerate(decoder.blocks()):
+        own, sound = layer.self_attn, layer.encoder_attn
+        h = layer.self_attn_layer_norm(x)
+        projected = adapt(lora, index, "self_attn.qkv", h, *own.projected(h))
+        seen = []
+        for part, mask, kept, *new in zip(
+            parts, causal, after, *(parted(rows, embedded) for rows in projected), strict=True
+        ):
+            q, k, v = map(own.split_heads, new)
+            kept.append(_for_rows(part.past[index], len(part.tokens)).append(k, v))
+            read_back = attend_few(q, *kept[-1], mask)
+            seen.append(read_back.transpose(1, 2).flatten(2))
+        h = joined(seen)
+        (y,) = adapt(lora, index, "self_attn.out_proj", h, own.out_proj(h))
+        x = x + y
+        h = layer.encoder_attn_layer_norm(x)
+        (queries,) = adapt(lora, index, "encoder_attn.q_proj", h, sound.q_proj(h))
+        heard = []
+        for part, query, look in zip(parts, parted(queries, embedded), looks, strict=True):
+            y, weights = _listen(sound.split_heads(query), part.sound[index])
+            heard.append(y)
+            look.append(weights)
+        h = joined(heard)
+        (y,) = adapt(lora, index, "encoder_attn.out_proj", h, sound.out_proj(h))
+        x = feed_forward(layer, x + y, lora, index)
+    hidden = parted(decoder.layer_norm(x), embedded)
+    return [
+        Reading(y, tuple(past), torch.stack([look[i][:, head] for i, head in heads], dim=1))
+        for y, past, look in zip(hidden, after, looks, strict=True)
+    ]
+
+
+def _embedded(decoder: Decoder, part: Part) -> Tensor:
+    start, new = part.past[0].length, part.tokens.shape[1]
     room = decoder.embed_positions.num_embeddings
     if start + new > room:
         raise ValueError(f"{start} tokens and {new} more: the decoder has {room} positions")
-    x = functional.embedding(tokens, decoder.embed_tokens.weight)
-    x = x + decoder.embed_positions.weight[start : start + new]
-    causal = _causal(start, new, x.device) if new > 1 else None
-    after, looks = [], []
-    for layer, before, heard in zip(decoder.blocks(), past, sound, strict=True):
-        q, k, v = layer.self_attn.queries_keys_values(layer.self_attn_layer_norm(x))
-        if before.keys.shape[0] != len(tokens):
-            before = KeyValues(*(t.expand(len(tokens), -1, -1, -1) for t in before))
-        now = before.append(k, v)
-        x = x + layer.self_attn.output(attend_few(q, now.keys, now.values, causal))
-        y, seen = _listen(layer.encoder_attn, layer.encoder_attn_layer_norm(x), heard)
-        x = x + y
-        x = x + layer.fc2(functional.gelu(layer.fc1(layer.final_layer_norm(x))))
-        after.append(now)
-        looks.append(seen)
-    weights = [looks[layer][:, head] for layer, head in heads]
-    return Reading(decoder.layer_norm(x), tuple(after), torch.stack(weights, dim=1))
+    x = functional.embedding(part.tokens, decoder.embed_tokens.weight)
+    return x + decoder.embed_positions.weight[start : start + new]
 
 
-def _listen(attention: Attention, x: Tensor, sound: KeyValues) -> tuple[Tensor, Tensor]:
-    """Cross-attention of R rows to one sound: output (R, N, C), weights (R, H, N, T)."""
-    rows, new, _ = x.shape
-    queries = attention.queries(x)  # (R, H, N, D)
-    queries = queries.transpose(0, 1).flatten(1, 2)  # (H, R * N, D)
-    queries = (queries * queries.shape[-1] ** -0.5).to(sound.keys.dtype)
-    weights = torch.matmul(queries, sound.keys[0].transpose(1, 2)).float().softmax(-1)
-    heads = torch.matmul(weights.to(sound.values.dtype), sound.values[0]).to(x.dtype)
-    heads = heads.unflatten(1, (rows, new)).transpose(0, 1)
-    return attention.output(heads), weights.unflatten(1, (rows, new)).transpose(0, 1)
+def _for_rows(past: KeyValues, rows: int) -> KeyValues:
+    if past.keys.shape[0] == rows:
+        return past
+    return KeyValues(*(t.expand(rows, -1, -1, -1) for t in past))
 
 
-def _causal(start: int, new: int, device: torch.device) -> Tensor:
+def _listen(queries: Tensor, sound: KeyValues) -> tuple[Tensor, Tensor]:
+    """Cross-attention of (R, H, N, D) to one sound: output (R, N, C), weights (R, H, N, T)."""
+    rows, _, new, width = queries.shape
+    flat = queries.transpose(0, 1).flatten(1, 2)  # (H, R * N, D)
+    flat = (flat * width**-0.5).to(sound.keys.dtype)
+    weights = torch.matmul(flat, sound.keys[0].transpose(1, 2)).float().softmax(-1)
+    heads = torch.matmul(weights.to(sound.values.dtype), sound.values[0]).to(queries.dtype)
+    heads = heads.unflatten(1, (rows, new)).permute(1, 2, 0, 3)  # (R, N, H, D)
+    return heads.flatten(2), weights.unflatten(1, (rows, new)).transpose(0, 1)
+
+
+def _causal(part: Part) -> Tensor | None:
+    start, new = part.past[0].length, part.tokens.shape[1]
+    if new == 1:
+        return None
+    device = part.tokens.device
     later = torch.ones(new, start + new, dtype=torch.bool, device=device).triu_(start + 1)
     return torch.zeros(later.shape, device=device).masked_fill_(later, -torch.inf)

@@ -5,15 +5,19 @@ section 3.1); keys and values of the past are kept, so a block costs the same at
 the reading of them.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echoic.asr.whisper.encoder import Encoder, EncoderLayer
+from echoic.asr.whisper.encoder import Encoder
+from echoic.asr.whisper.layer_adapters import LayerAdapters
 from echoic.asr.whisper.streaming import stem
 from echoic.asr.whisper.streaming.blocks import Blocks
+from echoic.asr.whisper.streaming.lora_rows import LoraRows, adapt, feed_forward
+from echoic.asr.whisper.streaming.rows import joined, parted
 from echoic.asr.whisper.streaming.stem import StemState
 from echoic.streaming.layers.key_values import KeyValues, no_key_values
 from echoic.streaming.layers.masks import block_causal_mask
@@ -33,6 +37,22 @@ class EncoderState(NamedTuple):
     past: tuple[KeyValues, ...]
     frames: int
     which: Tensor
+
+
+class Prepared(NamedTuple):
+    """Blocks of a stream that are complete, before the layers.
+
+    Attributes:
+        state: the stream's, its `stem` already behind the blocks.
+        x: (B, T, C), from the convolutions, with positions.
+        visible: bool (T, S + T), which of the past and the new frames each one sees; None for all.
+        limit: frames of the past to keep; None for all.
+    """
+
+    state: EncoderState
+    x: Tensor
+    visible: Tensor | None
+    limit: int | None
 
 
 class CausalEncoder:
@@ -95,17 +115,33 @@ class CausalEncoder:
         Raises:
             ValueError: the window is longer than the encoder has positions for.
         """
+        state, ready = self.prepare(state, mel)
+        if ready is None:
+            return state, self._nothing(state)
+        return run_layers(self.encoder, [ready])[0]
+
+    def prepare(self, state: EncoderState, mel: Tensor) -> tuple[EncoderState, Prepared | None]:
+        """Take mel frames as far as the layers, which `run_layers` runs for many streams.
+
+        Returns:
+            The state to keep where there is no complete block; and what is ready where there is.
+
+        Raises:
+            ValueError: the window is longer than the encoder has positions for.
+        """
         state = state._replace(stem=stem.hear(state.stem, mel))
         first = self._first_size(state)
         frames = stem.ready(state.stem)
         if frames < first:
-            return state, self._nothing(state)
-        return self._hear(state, frames - (frames - first) % self.blocks.size)
+            return state, None
+        return state, self._prepare(state, frames - (frames - first) % self.blocks.size)
 
     def finish(self, state: EncoderState) -> tuple[EncoderState, Tensor]:
         """End the stream; return the frames of the blocks that were not full."""
         frames = stem.remaining(state.stem)
-        y = self._hear(state, frames, last=True)[1] if frames else self._nothing(state)
+        y = self._nothing(state)
+        if frames:
+            y = run_layers(self.encoder, [self._prepare(state, frames, last=True)])[0][1]
         return self.initial_state(y.shape[0], device=y.device, which=state.which), y
 
     def _first_size(self, state: EncoderState) -> int:
@@ -115,26 +151,12 @@ class CausalEncoder:
         keys = state.past[0].keys
         return keys.new_empty(keys.shape[0], 0, keys.shape[1] * keys.shape[3])
 
-    def _hear(
-        self, state: EncoderState, frames: int, *, last: bool = False
-    ) -> tuple[EncoderState, Tensor]:
-        """Encode the next blocks in one pass."""
+    def _prepare(self, state: EncoderState, frames: int, *, last: bool = False) -> Prepared:
         positions = _positions(self.encoder, state.frames, frames)
         stem_state, x = stem.convolve(state.stem, self.encoder, frames, last=last)
-        x = x + positions
-        limit = self.blocks.left_context
         visible = self._visible(state, frames, x.device)
-        past = []
-        for layer, before in zip(self.encoder.blocks(), state.past, strict=True):
-            q, k, v = layer.self_attn.queries_keys_values(layer.self_attn_layer_norm(x))
-            after = before.append(k, v)
-            heads = functional.scaled_dot_product_attention(
-                q, after.keys, after.values, attn_mask=visible
-            )
-            x = _after_attention(layer, x, heads, state.which)
-            past.append(after if limit is None else after.last(limit))
-        state = EncoderState(stem_state, tuple(past), state.frames + frames, state.which)
-        return state, self.encoder.layer_norm(x)
+        state = state._replace(stem=stem_state)
+        return Prepared(state, x + positions, visible, self.blocks.left_context)
 
     def _visible(self, state: EncoderState, frames: int, device: torch.device) -> Tensor | None:
         """Return which of the past and the new frames each new one sees; None for all."""
@@ -148,6 +170,59 @@ class CausalEncoder:
         old = torch.arange(-behind, 0, device=device)
         oldest = torch.full_like(starts, -behind) if limit is None else starts - limit
         return torch.cat([old[None, :] >= oldest[:, None], new], dim=1)
+
+
+def run_layers(
+    encoder: Encoder, ready: Sequence[Prepared], lora: LoraRows | None = None
+) -> list[tuple[EncoderState, Tensor]]:
+    """Run the next blocks of streams through the layers, all in one pass.
+
+    Args:
+        encoder: of all of them.
+        ready: of each stream.
+        lora: what LoRA adapters add to their rows.
+
+    Returns:
+        Each stream's state behind its blocks, and their frames (B, T, C).
+    """
+    like = [part.x for part in ready]
+    x = joined(like)
+    pasts: list[list[KeyValues]] = [[] for _ in ready]
+    for index, layer in enumerate(encoder.blocks()):
+        attention = layer.self_attn
+        h = layer.self_attn_layer_norm(x)
+        projected = adapt(lora, index, "self_attn.qkv", h, *attention.projected(h))
+        heads = []
+        for part, kept, *new in zip(
+            ready, pasts, *(parted(rows, like) for rows in projected), strict=True
+        ):
+            q, k, v = map(attention.split_heads, new)
+            after = part.state.past[index].append(k, v)
+            seen = functional.scaled_dot_product_attention(
+                q, after.keys, after.values, attn_mask=part.visible
+            )
+            heads.append(seen.transpose(1, 2).flatten(2))
+            kept.append(after if part.limit is None else after.last(part.limit))
+        h = joined(heads)
+        (y,) = adapt(lora, index, "self_attn.out_proj", h, attention.out_proj(h))
+        x = feed_forward(layer, x + y, lora, index)
+        if layer.adapters is not None:
+            x = _by_language(layer.adapters, x, ready)
+    frames = parted(encoder.layer_norm(x), like)
+    return [
+        (part.state._replace(past=tuple(past), frames=part.state.frames + y.shape[1]), y)
+        for part, past, y in zip(ready, pasts, frames, strict=True)
+    ]
+
+
+def _by_language(adapters: LayerAdapters, x: Tensor, ready: Sequence[Prepared]) -> Tensor:
+    """Adapt each row to the language of its stream."""
+    lengths = {part.x.shape[1] for part in ready}
+    which = torch.cat([part.state.which for part in ready])
+    if len(lengths) == 1:
+        return adapters(x.unflatten(0, (len(which), -1)), which).flatten(0, 1)
+    repeats = torch.tensor([part.x.shape[1] for part in ready for _ in part.state.which])
+    return adapters(x[:, None], which.repeat_interleave(repeats.to(which.device)))[:, 0]
 
 
 def encode_blocks(
@@ -176,12 +251,8 @@ def encode_blocks(
     for layer in encoder.blocks():
         q, k, v = layer.self_attn.queries_keys_values(layer.self_attn_layer_norm(x))
         heads = functional.scaled_dot_product_attention(q, k, v, attn_mask=visible)
-        x = _after_attention(layer, x, heads, which)
+        x = layer.finish(x + layer.self_attn.output(heads), which)
     return encoder.layer_norm(x)
-
-
-def _after_attention(layer: EncoderLayer, x: Tensor, heads: Tensor, which: Tensor | None) -> Tensor:
-    return layer.finish(x + layer.self_attn.output(heads), which)
 
 
 def _positions(encoder: Encoder, start: int, frames: int) -> Tensor:

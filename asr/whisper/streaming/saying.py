@@ -1,7 +1,9 @@
 """What a causal Whisper says: frozen text, and a tail that every block of sound may mend."""
 
+import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -11,13 +13,15 @@ from echoic.asr.guards import is_looping
 from echoic.asr.languages import UNSPACED, language_code
 from echoic.asr.whisper.model import FRAMES_PER_SECOND, SAMPLE_RATE, WhisperModel
 from echoic.asr.whisper.streaming.config import CausalConfig
-from echoic.asr.whisper.streaming.decoder import Past, no_past, read
+from echoic.asr.whisper.streaming.decoder import Part, Past, no_past
+from echoic.asr.whisper.streaming.engines import ReadEngine, Saying
 from echoic.asr.whisper.streaming.search import Tail, TailRules, TailSearch
 from echoic.asr.whisper.streaming.tail_beam import beam_tail
 from echoic.asr.whisper.streaming.times import token_times
 from echoic.asr.whisper.streaming.track import Track, no_track, track
 from echoic.asr.whisper.streaming.window import Window
 from echoic.streaming.layers.key_values import KeyValues
+from echoic.streaming.work import Ask, Work
 
 # Fast speech has some 6.5 tokens a second; nobody says more than this, a loop does.
 MAX_TOKENS_PER_SECOND = 12
@@ -51,12 +55,15 @@ class Speaker:
     Args:
         model: with a causal decoder.
         config: how.
+        engine: reads, for others too; None for one of its own.
 
     Raises:
         ValueError: a language that the model does not know.
     """
 
-    def __init__(self, model: WhisperModel, config: CausalConfig) -> None:
+    def __init__(
+        self, model: WhisperModel, config: CausalConfig, engine: ReadEngine | None = None
+    ) -> None:
         self.model = model
         self.config = config
         self.language = language_code(config.language or "en")
@@ -64,47 +71,59 @@ class Speaker:
         if not multilingual and self.language != "en":
             raise ValueError(f"language is {config.language!r}, but this model knows English only")
         self.prompt = model.tokenizer.prompt(self.language if multilingual else None)
-        self.heads = model.generation.alignment_heads
         self.rules = tail_rules(model, self.language)
-        self._search = TailSearch(model.decoder, self.heads, self.rules, config.keep)
+        if engine is None:
+            engine = ReadEngine(model.decoder, model.generation.alignment_heads)
+        self._engine = engine
+        self._search = TailSearch(engine, self.rules, config.keep)
+
+    def adapted(self, adapter: int) -> "Speaker":
+        """Return one that reads with a LoRA adapter, by its stamp, and shares all else."""
+        other = copy.copy(self)
+        other._search = replace(self._search, adapter=adapter)
+        return other
 
     def open(self) -> Text:
         """Return the text of a window in which nothing was said."""
         past = no_past(self.model.decoder, self.model.device)
         return Text(past, no_track(), no_track(), torch.empty(1, 0), True)
 
-    def continued(self, text: Text, window: Window, first: int) -> Text:
+    def continuing(self, text: Text, window: Window, first: int) -> Work[Text]:
         """Return the text of a new window that begins with the frozen token `first`."""
         frozen = text.frozen.slice(first)
         fed = [*self.prompt, *frozen.ids][:-1]
         trunk = no_past(self.model.decoder, self.model.device)
         if frozen.length:
             ids = torch.tensor([fed], device=self.model.device)
-            trunk = read(self.model.decoder, ids, trunk, window.sound, self.heads).past
+            part = Part(ids, trunk, window.sound)
+            question = Saying(part, len(fed), self._search.adapter)
+            trunk = (yield Ask(self._engine, question)).reading.past
         return text._replace(trunk=trunk, frozen=frozen)
 
-    def say(self, text: Text, window: Window) -> Text:
+    def saying(self, text: Text, window: Window) -> Work[Text]:
         """Return the text after a block of sound."""
-        tail = self._search_tail(text, window)
+        tail = yield from self._searching(text, window)
         said = self._said(text, tail, window)
         return self._freeze(text, said, tail, window.heard)
 
-    def _search_tail(self, text: Text, window: Window) -> Tail:
+    def _searching(self, text: Text, window: Window) -> Work[Tail]:
         fed = [*self.prompt, *text.frozen.ids][text.trunk[0].length :]
         draft, scores = text.tail.ids, text.scores[0].tolist()
         budget = self._budget(text, window)
         heard = {"past": text.trunk, "sound": window.sound, "sealed": text.sealed}
-        tail = self._search(fed, draft, scores, budget=budget, **heard)
+        tail = yield from self._search(fed, draft, scores, budget=budget, **heard)
         if self.config.beam_size > 1:
             longest = len(draft) + budget
-            best = beam_tail(
+            best = yield from beam_tail(
                 self._search, fed, beam_size=self.config.beam_size, budget=longest, **heard
             )
             if best is not None and best.mean_logprob > tail.mean_logprob:
                 # It is read once more for its keys and values.
                 chosen = best.tokens
                 unknown = [-math.inf] * len(chosen)
-                tail = self._search(fed, chosen, unknown, budget=0, trusted=True, **heard)
+                tail = yield from self._search(
+                    fed, chosen, unknown, budget=0, trusted=True, **heard
+                )
         recent = [*text.frozen.ids[-LOOP_TOKENS:], *tail.tokens]
         if tail.tokens and is_looping(recent, max_period=LOOP_PERIOD, min_tokens=LOOP_TOKENS):
             tail = tail.shortened(0)

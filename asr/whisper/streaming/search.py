@@ -12,9 +12,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from echoic.asr.whisper.decoder import Decoder
-from echoic.asr.whisper.streaming.decoder import Past, Reading, read
+from echoic.asr.whisper.streaming.decoder import Part, Past
+from echoic.asr.whisper.streaming.engines import ReadEngine, Said, Saying
+from echoic.asr.whisper.streaming.lora_bank import NO_ADAPTER
 from echoic.streaming.layers.key_values import KeyValues
+from echoic.streaming.work import Ask, Work
 
 Keep = Literal["likeliest", "not_falling"]
 
@@ -73,16 +75,16 @@ class TailSearch:
     """Greedy decoding of a tail.
 
     Attributes:
-        decoder: the network.
-        heads: alignment heads, (layer, head) pairs.
+        engine: reads, for others too.
         rules: what may be said.
         keep: "likeliest" is lossless; "not_falling" is the paper's rule.
+        adapter: stamp of the LoRA adapter to read with.
     """
 
-    decoder: Decoder
-    heads: tuple[tuple[int, int], ...]
+    engine: ReadEngine
     rules: TailRules
     keep: Keep = "likeliest"
+    adapter: int = NO_ADAPTER
 
     def __call__(
         self,
@@ -95,7 +97,7 @@ class TailSearch:
         sealed: bool,
         budget: int,
         trusted: bool = False,
-    ) -> Tail:
+    ) -> Work[Tail]:
         """Decode what follows.
 
         Args:
@@ -109,21 +111,23 @@ class TailSearch:
             budget: new tokens at most.
             trusted: leave the draft as it is.
         """
-        reading = self._read([*fed, *draft], past, sound)
-        rows = self.scores(reading.hidden[0, len(fed) - 1 :], sealed=sealed)
-        kept = len(draft) if trusted else self._kept(rows, draft, draft_scores)
+        reading, logits = yield from self._read([*fed, *draft], past, sound, len(fed) - 1)
+        rows = self.scores(logits, sealed=sealed)
+        best = rows.argmax(-1).tolist()
+        kept = len(draft) if trusted else self._kept(rows, best, draft, draft_scores)
+        following = best[kept]
         tokens = list(draft[:kept])
         looks = [reading.attention[0, :, len(fed) - 1 : len(fed) + kept]]
         used = [rows[: kept + 1]]
         past = _first(reading.past, past[0].length + len(fed) + kept)
         passes = 1
         while len(tokens) < kept + budget:
-            following = int(used[-1][-1].argmax())
             if following == self.rules.end:
                 break
             tokens.append(following)
-            reading = self._read([following], past, sound)
-            used.append(self.scores(reading.hidden[0], sealed=False))
+            reading, logits = yield from self._read([following], past, sound, 0)
+            used.append(self.scores(logits, sealed=False))
+            following = int(used[-1][-1].argmax())
             looks.append(reading.attention[0])
             past = reading.past
             passes += 1
@@ -144,19 +148,20 @@ class TailSearch:
             float(logprobs.sum() + end) / (len(tokens) + 1),
         )
 
-    def scores(self, hidden: Tensor, *, sealed: bool) -> Tensor:
-        """Return what may be said and how likely: float32 (N, vocab_size) for (N, C)."""
-        scores = self.decoder.logits(hidden) + self.rules.never
+    def scores(self, logits: Tensor, *, sealed: bool) -> Tensor:
+        """Return what may be said, and how likely: (N, vocab_size) for (1, N, vocab_size)."""
+        scores = logits[0].add_(self.rules.never)  # the answer is ours
         if sealed:
             scores[0].masked_fill_(self.rules.joins, -torch.inf)
         return scores
 
-    def _read(self, tokens: Sequence[int], past: Past, sound: Past) -> Reading:
+    def _read(self, tokens: Sequence[int], past: Past, sound: Past, first: int) -> Work[Said]:
         ids = torch.tensor([list(tokens)], device=self.rules.never.device)
-        return read(self.decoder, ids, past, sound, self.heads)
+        return (yield Ask(self.engine, Saying(Part(ids, past, sound), first, self.adapter)))
 
-    def _kept(self, rows: Tensor, draft: Sequence[int], before: Sequence[float]) -> int:
-        best = rows.argmax(-1).tolist()
+    def _kept(
+        self, rows: Tensor, best: Sequence[int], draft: Sequence[int], before: Sequence[float]
+    ) -> int:
         for place, token in enumerate(draft):
             if best[place] == token:
                 continue

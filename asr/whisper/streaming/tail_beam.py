@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import torch
 
-from echoic.asr.whisper.streaming.decoder import Past, read
+from echoic.asr.whisper.streaming.decoder import Part, Past
+from echoic.asr.whisper.streaming.engines import Saying
 from echoic.asr.whisper.streaming.search import TailSearch
 from echoic.streaming.layers.key_values import KeyValues
+from echoic.streaming.work import Ask, Work
 
 
 class Ending(NamedTuple):
@@ -31,7 +33,7 @@ def beam_tail(
     beam_size: int,
     sealed: bool,
     budget: int,
-) -> Ending | None:
+) -> Work[Ending | None]:
     """Return the likeliest tail of at most `budget` tokens, by mean log-probability.
 
     A hypothesis that ends keeps its place among the `beam_size`, so that an early, unlikely end
@@ -51,8 +53,9 @@ def beam_tail(
     """
     device, end = search.rules.never.device, search.rules.end
     ids = torch.tensor([list(fed)], device=device)
-    reading = read(search.decoder, ids, past, sound, search.heads)
-    scores = search.scores(reading.hidden[0, -1:], sealed=sealed)
+    question = Saying(Part(ids, past, sound), len(fed) - 1, search.adapter)
+    reading, logits = yield Ask(search.engine, question)
+    scores = search.scores(logits, sealed=sealed)
     growing: list[list[int]] = [[]]
     totals = torch.zeros(1, device=device)
     ended: list[Ending] = []
@@ -77,6 +80,7 @@ def beam_tail(
             for p in reading.past
         )
         column = torch.tensor([tokens[-1:] for tokens in growing], device=device)
-        reading = read(search.decoder, column, kept, sound, search.heads)
-        scores = search.scores(reading.hidden[:, -1], sealed=False)
+        question = Saying(Part(column, kept, sound), 0, search.adapter)
+        reading, logits = yield Ask(search.engine, question)
+        scores = search.scores(logits.transpose(0, 1), sealed=False)
     return max(ended, default=None, key=lambda e: e.mean_logprob)

@@ -41,8 +41,9 @@ from echoic.asr.whisper.streaming.blocks import Blocks
 from echoic.asr.whisper.streaming.causal import CausalWhisper
 from echoic.asr.whisper.streaming.config import CausalConfig
 from echoic.asr.whisper.streaming.encoder import CausalEncoder, encode_blocks
-from echoic.asr.whisper.streaming.window import Listener
+from echoic.asr.whisper.streaming.listener import Listener
 from echoic.streaming import state as states
+from echoic.streaming.work import alone
 
 BASE = WhisperConfig(51_865, 80, 512, 6, 8, 2048, 6, 8, 2048)
 LARGE = WhisperConfig(51_866, 128, 1280, 32, 20, 5120, 32, 20, 5120)
@@ -187,10 +188,10 @@ def test_a_live_recogniser_hears_by_its_language() -> None:
     for language in ("es", "fr"):
         recognizer = CausalWhisper(model, CausalConfig(Blocks(10), language=language))
         listener: Listener = recognizer._listener
-        heard[language] = listener.hear(listener.open(), noise(1, 20_000)).sound[0].keys
+        heard[language] = alone(listener.hearing(listener.open(), noise(1, 20_000))).sound[0].keys
     plain = calm_whisper().to_inference(device=torch.device("cpu"), dtype="float32")
     listener = Listener(plain, Blocks(10), 0.0, "es")
-    base = listener.hear(listener.open(), noise(1, 20_000)).sound[0].keys
+    base = alone(listener.hearing(listener.open(), noise(1, 20_000))).sound[0].keys
     assert heard["es"].shape == base.shape
     assert not torch.allclose(heard["es"], base, atol=0.01)
     assert not torch.allclose(heard["es"], heard["fr"], atol=0.01)

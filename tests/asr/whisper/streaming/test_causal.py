@@ -78,15 +78,15 @@ def test_what_is_mended_while_a_window_is_left_is_said_once() -> None:
 
     recognizer = Unsure(words, CONFIGS[0])
     speaker = recognizer._speaker
-    certain = speaker._search_tail
+    certain = speaker._searching
 
     def unsure(text, window):
-        tail = certain(text, window)
+        tail = yield from certain(text, window)
         new = len(tail.tokens) - text.tail.length
         wrong = [(i + 1) % 50_000 for i in tail.tokens[len(tail.tokens) - max(new, 0) :]]
         return tail._replace(tokens=[*tail.tokens[: len(tail.tokens) - len(wrong)], *wrong])
 
-    speaker._search_tail = unsure
+    speaker._searching = unsure
     events = listen(recognizer, noise(62))
     check_promises(events)
     assert [word.text for word in finals(events)] == [word.text.strip() for word in words]

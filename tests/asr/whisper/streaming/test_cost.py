@@ -9,13 +9,14 @@ import torch
 from random_whisper import random_whisper
 from torch.utils.flop_counter import FlopCounterMode
 
-from echoic.asr.whisper.streaming import encoder as encoder_module
+from echoic.asr.whisper.encoder import EncoderLayer
 from echoic.asr.whisper.streaming.blocks import Blocks
 from echoic.asr.whisper.streaming.causal import CausalWhisper
 from echoic.asr.whisper.streaming.config import CausalConfig
 from echoic.asr.whisper.streaming.saying import Text
 from echoic.asr.whisper.streaming.search import Tail
 from echoic.asr.whisper.streaming.window import Window
+from echoic.streaming.work import Work
 
 BLOCK = 5120  # 320 ms
 LINEAR = ("mm", "addmm", "convolution")
@@ -29,7 +30,7 @@ class Steady(CausalWhisper):
         speaker = self._speaker
         words = self.model.tokenizer.encode(" one two three four five six seven eight")
 
-        def say_one_more(text: Text, window: Window) -> Tail:
+        def say_one_more(text: Text, window: Window) -> Work[Tail]:
             draft = [*text.tail.ids, words[window.frames // 16 % 8]]
             return speaker._search(
                 [*speaker.prompt, *text.frozen.ids][text.trunk[0].length :],
@@ -42,7 +43,7 @@ class Steady(CausalWhisper):
                 trusted=True,
             )
 
-        speaker._search_tail = say_one_more
+        speaker._searching = say_one_more
 
 
 def work_of_blocks(numbers: Sequence[int]) -> list[Counter[str]]:
@@ -83,13 +84,13 @@ def test_linear_work_of_a_block_is_the_same_at_second_2_and_second_20() -> None:
 @pytest.mark.parametrize("context", [None, 48])
 def test_every_frame_is_encoded_once(context: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     frames: list[int] = []
-    finish_layer = encoder_module._after_attention
+    finish_layer = EncoderLayer.finish
 
-    def count(layer, x, heads, which):
-        frames.append(x.shape[1])
-        return finish_layer(layer, x, heads, which)
+    def count(layer, x, which=None):
+        frames.append(x.shape[0])
+        return finish_layer(layer, x, which)
 
-    monkeypatch.setattr(encoder_module, "_after_attention", count)
+    monkeypatch.setattr(EncoderLayer, "finish", count)
     recognizer = CausalWhisper(random_whisper(), CausalConfig(Blocks(16, left_context=context)))
     recognizer.step(recognizer.initial_state(), torch.zeros(1, 200 + 30 * BLOCK))
     layers = len(random_whisper().encoder.layers)
@@ -99,16 +100,16 @@ def test_every_frame_is_encoded_once(context: int | None, monkeypatch: pytest.Mo
 def test_a_hypothesis_that_stays_is_checked_in_one_pass() -> None:
     recognizer = CausalWhisper(random_whisper(), CausalConfig(Blocks(16)))
     passes: list[int] = []
-    choose = recognizer._speaker._search_tail
+    choose = recognizer._speaker._searching
 
-    def count(text: Text, window: Window) -> Tail:
-        tail = choose(text, window)
+    def count(text: Text, window: Window) -> Work[Tail]:
+        tail = yield from choose(text, window)
         # One pass for all that was said, and one for each token that is new.
         assert tail.passes == 1 + len(tail.tokens) - tail.checked
         passes.append(tail.passes)
         return tail
 
-    recognizer._speaker._search_tail = count
+    recognizer._speaker._searching = count
     end = recognizer._speaker.rules.end
     recognizer._speaker.rules.never[end] = 1e4
     recognizer.step(recognizer.initial_state(), torch.zeros(1, 200 + 20 * BLOCK))

@@ -6,7 +6,7 @@ from random_whisper import random_whisper
 from torch import Tensor
 
 from echoic.asr.whisper.model import WhisperModel
-from echoic.asr.whisper.streaming.decoder import Past, Reading, hear, no_past, read
+from echoic.asr.whisper.streaming.decoder import Part, Past, Reading, hear, no_past, read
 
 HEADS = ((1, 0), (0, 1))
 
@@ -16,14 +16,14 @@ def sound(frames: int, seed: int = 0) -> Tensor:
 
 
 def heard(model: WhisperModel, encoded: Tensor) -> Past:
-    return hear(model.decoder, no_past(model.decoder), encoded)
+    return hear(model.decoder, [no_past(model.decoder)], [encoded])[0]
 
 
 @torch.inference_mode()
 def test_one_pass_is_whispers_own_decoder() -> None:
     model, encoded = random_whisper(), sound(40)
     tokens = torch.tensor([[50257, 50362, 400, 13, 2000]])
-    found = read(model.decoder, tokens, no_past(model.decoder), heard(model, encoded), HEADS)
+    found = read(model.decoder, Part(tokens, no_past(model.decoder), heard(model, encoded)), HEADS)
     cache = model.decoder.start(encoded, capacity=8)
     hidden, weights = model.decoder.cross_scores(tokens, cache, HEADS)
     torch.testing.assert_close(found.hidden, hidden, rtol=1e-4, atol=1e-4)
@@ -37,10 +37,10 @@ def test_sound_can_be_heard_in_parts_and_tokens_read_in_parts() -> None:
     whole = read_all(model, ids, heard(model, encoded))
     pieces = no_past(model.decoder)
     for part in encoded.split([10, 1, 22], dim=1):
-        pieces = hear(model.decoder, pieces, part)
+        (pieces,) = hear(model.decoder, [pieces], [part])
     past, parts = no_past(model.decoder), []
     for cut in (ids[:2], ids[2:3], ids[3:]):
-        reading = read(model.decoder, torch.tensor([cut]), past, pieces, HEADS)
+        reading = read(model.decoder, Part(torch.tensor([cut]), past, pieces), HEADS)
         past = reading.past
         parts.append(reading.hidden)
     torch.testing.assert_close(torch.cat(parts, 1), whole.hidden, rtol=1e-4, atol=1e-4)
@@ -51,7 +51,7 @@ def test_sound_can_be_heard_in_parts_and_tokens_read_in_parts() -> None:
 
 def read_all(model: WhisperModel, ids: list[int], past_sound: Past) -> Reading:
     tokens = torch.tensor([ids])
-    return read(model.decoder, tokens, no_past(model.decoder), past_sound, HEADS)
+    return read(model.decoder, Part(tokens, no_past(model.decoder), past_sound), HEADS)
 
 
 @torch.inference_mode()
@@ -60,7 +60,7 @@ def test_rows_share_the_past_and_the_sound() -> None:
     shared = heard(model, sound(20))
     trunk = read_all(model, [50257, 50362, 7], shared).past
     columns = [[400], [13], [900]]
-    together = read(model.decoder, torch.tensor(columns), trunk, shared, HEADS)
+    together = read(model.decoder, Part(torch.tensor(columns), trunk, shared), HEADS)
     for row, column in enumerate(columns):
         alone = read_all(model, [50257, 50362, 7, *column], shared)
         torch.testing.assert_close(together.hidden[row, -1], alone.hidden[0, -1], atol=1e-4, rtol=0)
@@ -73,7 +73,7 @@ def test_nothing_given_is_changed() -> None:
     shared = heard(model, sound(20))
     trunk = read_all(model, [50257, 50362], shared).past
     before = [(p.keys.clone(), p.values.clone()) for p in (*trunk, *shared)]
-    read(model.decoder, torch.tensor([[5, 6]]), trunk, shared, HEADS)
+    read(model.decoder, Part(torch.tensor([[5, 6]]), trunk, shared), HEADS)
     for pair, (keys, values) in zip((*trunk, *shared), before, strict=True):
         assert torch.equal(pair.keys, keys)
         assert torch.equal(pair.values, values)

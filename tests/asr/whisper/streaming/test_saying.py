@@ -17,6 +17,7 @@ from echoic.asr.whisper.streaming.saying import LOOP_TOKENS, TOKENS_AT_ONCE, Tex
 from echoic.asr.whisper.streaming.search import Tail
 from echoic.asr.whisper.streaming.window import Window
 from echoic.streaming.events import Event
+from echoic.streaming.work import Work
 
 RATE = 16_000
 # What is said is frozen a block later, and shown however doubtful it is.
@@ -39,7 +40,7 @@ class Dictated(CausalWhisper):
         self.texts: list[Text] = []
         speaker = self._speaker
 
-        def dictate(text: Text, window: Window) -> Tail:
+        def dictate(text: Text, window: Window) -> Work[Tail]:
             number = min(window.frames // 25, len(tails)) - 1
             said = list(tails[number])[text.frozen.length :]
             fed = [*speaker.prompt, *text.frozen.ids][text.trunk[0].length :]
@@ -55,7 +56,7 @@ class Dictated(CausalWhisper):
                 trusted=True,
             )
 
-        speaker._search_tail = dictate
+        speaker._searching = dictate
 
 
 def sound(seconds: float) -> Tensor:
@@ -136,13 +137,13 @@ def test_characters_in_parts_are_stable_as_a_whole() -> None:
 def test_confidences_are_the_mean_of_what_the_letters_are_said_with() -> None:
     recognizer = Dictated([ids(" Dashwood,")])
     kept: list[Tail] = []
-    dictate = recognizer._speaker._search_tail
+    dictate = recognizer._speaker._searching
 
-    def remember(text: Text, window: Window) -> Tail:
-        kept.append(dictate(text, window))
+    def remember(text: Text, window: Window) -> Work[Tail]:
+        kept.append((yield from dictate(text, window)))
         return kept[-1]
 
-    recognizer._speaker._search_tail = remember
+    recognizer._speaker._searching = remember
     _, events = recognizer.step(recognizer.initial_state(), sound(0.6)[None])
     (word,) = events[-1].words
     assert word.text == "Dashwood,"
@@ -202,11 +203,11 @@ def gains(recognizer: CausalWhisper, wav: Tensor) -> list[float]:
     """How much better what is said is, block by block, than what greedy decoding would say."""
     found: list[float] = []
     speaker = recognizer._speaker
-    choose = speaker._search_tail
+    choose = speaker._searching
 
-    def compare(text: Text, window: Window) -> Tail:
-        tail = choose(text, window)
-        greedy = speaker._search(
+    def compare(text: Text, window: Window) -> Work[Tail]:
+        tail = yield from choose(text, window)
+        greedy = yield from speaker._search(
             [*speaker.prompt, *text.frozen.ids][text.trunk[0].length :],
             text.tail.ids,
             text.scores[0].tolist(),
@@ -218,7 +219,7 @@ def gains(recognizer: CausalWhisper, wav: Tensor) -> list[float]:
         found.append(tail.mean_logprob - greedy.mean_logprob)
         return tail
 
-    speaker._search_tail = compare
+    speaker._searching = compare
     check_promises(listen(recognizer, wav))
     return found
 

@@ -16,10 +16,12 @@ from echoic.asr.whisper.model import WhisperModel
 from echoic.asr.whisper.streaming.blocks import Blocks
 from echoic.asr.whisper.streaming.causal import CausalWhisper
 from echoic.asr.whisper.streaming.config import CausalConfig
-from echoic.asr.whisper.streaming.decoder import Past, hear, no_past, read
+from echoic.asr.whisper.streaming.decoder import Part, Past, hear, no_past, read
+from echoic.asr.whisper.streaming.engines import Engines
 from echoic.asr.whisper.streaming.saying import tail_rules
 from echoic.asr.whisper.streaming.search import Keep, Tail, TailRules, TailSearch
 from echoic.asr.whisper.streaming.tail_beam import Ending, beam_tail
+from echoic.streaming.work import alone
 
 START = [50257, 50362]
 WORDS: tuple[int, ...] = (
@@ -45,9 +47,7 @@ def few_words(words: tuple[int, ...] = WORDS) -> TailRules:
 
 def search(keep: Keep = "likeliest", rules: TailRules | None = None) -> TailSearch:
     model = random_whisper()
-    return TailSearch(
-        model.decoder, model.generation.alignment_heads, rules or few_words(), keep=keep
-    )
+    return TailSearch(Engines.of(model).read, rules or few_words(), keep=keep)
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ def moment(seed: int) -> Moment:
     generator = torch.Generator().manual_seed(seed)
     encoded = torch.randn(1, rng.randint(5, 60), 16, generator=generator)
     frozen = rng.choices(WORDS, k=rng.randint(0, 5))
-    early = hear(model.decoder, no_past(model.decoder), encoded[:, :5])
+    (early,) = hear(model.decoder, [no_past(model.decoder)], [encoded[:, :5]])
     past = no_past(model.decoder)
     if frozen:
         ids = torch.tensor([[*START, *frozen][:-1]])
-        past = read(model.decoder, ids, past, early, ((1, 0),)).past
-    return Moment(frozen, past, hear(model.decoder, early, encoded[:, 5:]))
+        past = read(model.decoder, Part(ids, past, early), ((1, 0),)).past
+    (sound,) = hear(model.decoder, [early], [encoded[:, 5:]])
+    return Moment(frozen, past, sound)
 
 
 @torch.inference_mode()
@@ -93,7 +94,7 @@ def plain_greedy(
     said: list[int] = []
     while len(said) < longest:
         ids = torch.tensor([[*fed, *said]])
-        hidden = read(model.decoder, ids, past, sound, ((1, 0),)).hidden[0, -1]
+        hidden = read(model.decoder, Part(ids, past, sound), ((1, 0),)).hidden[0, -1]
         scores = model.decoder.logits(hidden) + rules.never
         if sealed and not said:
             scores[rules.joins] = -torch.inf
@@ -114,7 +115,7 @@ def find(
     budget: int = 12,
     trusted: bool = False,
 ) -> Tail:
-    return tail_search(
+    work = tail_search(
         at.fed,
         draft,
         scores,
@@ -124,6 +125,7 @@ def find(
         budget=budget,
         trusted=trusted,
     )
+    return alone(work)
 
 
 def drafts(expected: list[int], rng: random.Random) -> list[list[int]]:
@@ -166,7 +168,7 @@ def test_what_a_tail_knows_of_its_tokens(keep: Keep) -> None:
     found = find(search(keep), at, [], [])
     ids = torch.tensor([[*at.fed, *found.tokens]])
     with torch.inference_mode():
-        whole = read(random_whisper().decoder, ids, at.past, at.sound, search().heads)
+        whole = read(random_whisper().decoder, Part(ids, at.past, at.sound), search().engine.heads)
         rows = random_whisper().decoder.logits(whole.hidden[0, len(at.fed) - 1 :])
         rows = rows + few_words().never
     chosen = torch.tensor([*found.tokens, END])[:, None]
@@ -186,7 +188,8 @@ def check_the_papers_rule(seed: int) -> int:
     draft = rng.choices(WORDS, k=6)
     ids = torch.tensor([[*at.fed, *draft]])
     with torch.inference_mode():
-        hidden = read(random_whisper().decoder, ids, at.past, at.sound, ((1, 0),)).hidden[0]
+        part = Part(ids, at.past, at.sound)
+        hidden = read(random_whisper().decoder, part, ((1, 0),)).hidden[0]
         rows = random_whisper().decoder.logits(hidden[len(at.fed) - 1 :]) + few_words().never
     now = [float(row[token]) for row, token in zip(rows, draft, strict=False)]
     before = [score + rng.choice([-1.0, -0.1, -0.1, 0.1]) for score in now]
@@ -256,7 +259,7 @@ def all_endings(at: Moment, rules: TailRules, words: Sequence[int], longest: int
 
 @torch.inference_mode()
 def beam(at: Moment, rules: TailRules, size: int, budget: int) -> Ending | None:
-    return beam_tail(
+    work = beam_tail(
         search(rules=rules),
         at.fed,
         at.past,
@@ -265,6 +268,7 @@ def beam(at: Moment, rules: TailRules, size: int, budget: int) -> Ending | None:
         sealed=False,
         budget=budget,
     )
+    return alone(work)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -313,10 +317,10 @@ class Checked(CausalWhisper):
     def __init__(self, model: WhisperModel, config: CausalConfig) -> None:
         super().__init__(model, config)
         speaker = self._speaker
-        search_tail = speaker._search_tail
+        searching = speaker._searching
 
         def checked(text, window):
-            tail = search_tail(text, window)
+            tail = yield from searching(text, window)
             expected = plain_greedy(
                 model,
                 speaker.rules,
@@ -332,7 +336,7 @@ class Checked(CausalWhisper):
             self.compared += bool(tail.checked) and len(tail.tokens) > tail.checked
             return tail
 
-        speaker._search_tail = checked
+        speaker._searching = checked
 
 
 def test_on_real_speech_the_tail_is_what_plain_greedy_decoding_says() -> None:

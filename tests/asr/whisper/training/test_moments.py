@@ -12,13 +12,15 @@ from torch import Tensor
 
 from echoic.asr.whisper.streaming.blocks import Blocks
 from echoic.asr.whisper.streaming.config import CausalConfig
-from echoic.asr.whisper.streaming.decoder import Past, Reading, hear, no_past, read
+from echoic.asr.whisper.streaming.decoder import Part, Past, hear, no_past, read
+from echoic.asr.whisper.streaming.engines import Engines, Said
 from echoic.asr.whisper.streaming.saying import Speaker, Text
 from echoic.asr.whisper.streaming.search import Tail, TailSearch
 from echoic.asr.whisper.streaming.window import Window
 from echoic.asr.whisper.training.moments import decode
 from echoic.asr.whisper.training.plan import Form, Plan, Planner, collate
 from echoic.asr.whisper.training.schedule import Schedule, Timing, schedule
+from echoic.streaming.work import Work, alone
 
 CUTS = [Blocks(10), Blocks(16, first=30), Blocks(25, first=40), Blocks(5)]
 HEARD: list[Tensor] = []
@@ -27,10 +29,10 @@ HEARD: list[Tensor] = []
 class Recording(TailSearch):
     """Keeps the hidden states of each pass."""
 
-    def _read(self, tokens: Sequence[int], past: Past, sound: Past) -> Reading:
-        reading = TailSearch._read(self, tokens, past, sound)
-        HEARD.append(reading.hidden[0])
-        return reading
+    def _read(self, tokens: Sequence[int], past: Past, sound: Past, first: int) -> Work[Said]:
+        said = yield from TailSearch._read(self, tokens, past, sound, first)
+        HEARD.append(said.reading.hidden[0])
+        return said
 
 
 class Told(Speaker):
@@ -40,21 +42,23 @@ class Told(Speaker):
         super().__init__(random_whisper(), config)
         self.tokens = tokens
         self.times = times
-        self._search = Recording(self.model.decoder, self.heads, self.rules)
+        self._search = Recording(Engines.of(self.model).read, self.rules)
 
-    def _search_tail(self, text: Text, window: Window) -> Tail:
+    def _searching(self, text: Text, window: Window) -> Work[Tail]:
         block = self.times.block_ends.index(window.frames)
         assert text.frozen.length == self.times.num_frozen_before(block)
         draft = self.tokens[text.frozen.length : self.times.num_said(block)]
-        return self._search(
-            [*self.prompt, *text.frozen.ids][text.trunk[0].length :],
-            draft,
-            [0.0] * len(draft),
-            text.trunk,
-            window.sound,
-            sealed=False,
-            budget=0,
-            trusted=True,
+        return (
+            yield from self._search(
+                [*self.prompt, *text.frozen.ids][text.trunk[0].length :],
+                draft,
+                [0.0] * len(draft),
+                text.trunk,
+                window.sound,
+                sealed=False,
+                budget=0,
+                trusted=True,
+            )
         )
 
 
@@ -113,9 +117,10 @@ def test_the_tail_form_is_the_live_decoder(blocks: Blocks, hold: float) -> None:
         text, sound, before = told.open(), no_past(decoder), 0
         with torch.inference_mode():
             for end in times.block_ends:
-                sound = hear(decoder, sound, encoded[:, before:end])
+                (sound,) = hear(decoder, [sound], [encoded[:, before:end]])
                 mel: Any = None
-                text = told.say(text, Window(0, torch.empty(1, 0), mel, mel, sound))
+                window = Window(0, torch.empty(1, 0), mel, mel, sound)
+                text = alone(told.saying(text, window))
                 before = end
         assert text.frozen.length > 3 or hold > 1
         for found in laid_out("tail", tokens, times, encoded):
@@ -131,9 +136,9 @@ def test_the_prefix_form_is_a_decoder_that_begins_anew(blocks: Blocks) -> None:
         expected = []
         with torch.inference_mode():
             for block, end in enumerate(times.block_ends):
-                sound = hear(decoder, no_past(decoder), encoded[:, :end])
+                (sound,) = hear(decoder, [no_past(decoder)], [encoded[:, :end]])
                 ids = torch.tensor([[*prompt, *tokens[: times.num_said(block)]]])
-                reading = read(decoder, ids, no_past(decoder), sound, ((1, 0),))
+                reading = read(decoder, Part(ids, no_past(decoder), sound), ((1, 0),))
                 expected.append(reading.hidden[0])
         for found in laid_out("prefix", tokens, times, encoded):
             assert_same(found, expected)

@@ -1,0 +1,252 @@
+"""Sessions outlive sockets and processes, and nothing is heard twice or lost."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from served import RATE, bursts, heard_alone, parts, plain, serving
+from websockets.sync.client import ClientConnection, connect
+
+from echoic.streaming.client import StreamClient, StreamError, StreamOptions, stream
+from echoic.streaming.events import Event
+from echoic.streaming.server.config import ServerConfig
+
+WAV = bursts(12)
+FINALS = [event for event in heard_alone(WAV) if event["type"] == "final"]
+
+
+def pieces(wav: np.ndarray[Any, Any] = WAV, seconds: float = 0.0) -> Iterator[bytes]:
+    """Yield 0.1 s of sound at a time, with a pause before each."""
+    for at in range(0, len(wav), RATE // 10):
+        time.sleep(seconds)
+        yield wav[at : at + RATE // 10].tobytes()
+
+
+def finals(events: list[Event]) -> list[dict[str, Any]]:
+    return [plain(event.to_dict()) for event in events if event.type == "final"]
+
+
+def begin(address: str, **fields: Any) -> tuple[ClientConnection, dict[str, Any]]:
+    link = connect(address.replace("http", "ws") + "/v1/stream").__enter__()
+    link.send(json.dumps({"type": "start", "sample_rate": RATE, **fields}))
+    return link, json.loads(link.recv(timeout=10))
+
+
+def until(link: ClientConnection, kind: str) -> list[dict[str, Any]]:
+    found = [json.loads(link.recv(timeout=10))]
+    while found[-1]["type"] != kind:
+        found.append(json.loads(link.recv(timeout=10)))
+    return found
+
+
+def test_what_was_not_acknowledged_is_told_again(address: str):
+    link, session = begin(address)
+    link.send(WAV[: 4 * RATE].tobytes())
+    told = until(link, "final")
+    link.socket.close()  # without a word
+    link, again = begin(address, resume=session["id"], seq=told[-1]["seq"] - 1)
+    assert again["id"] == session["id"]
+    assert again["position"] == 4 * RATE
+    link.send(WAV[4 * RATE :].tobytes())
+    link.send('{"type": "eof"}')
+    events = [e for e in until(link, "done") if "seq" in e]
+    assert [plain(e) for e in events if e["type"] == "final"] == FINALS
+    link.close()
+
+
+def test_sound_that_the_client_has_no_more_is_silence(address: str):
+    link, session = begin(address)
+    link.send(WAV[: 2 * RATE].tobytes())
+    until(link, "partial")
+    link.socket.close()
+    link, again = begin(address, resume=session["id"], **{"from": 3 * RATE})
+    assert again["position"] == 3 * RATE
+    link.send(WAV[3 * RATE :].tobytes())
+    link.send('{"type": "eof"}')
+    heard = WAV.copy()
+    heard[2 * RATE : 3 * RATE] = 0
+    expected = [e for e in heard_alone(heard) if e["type"] == "final"]
+    assert [plain(e) for e in until(link, "done") if e["type"] == "final"] == expected
+    link.close()
+
+
+def test_a_second_socket_takes_over(address: str):
+    first, session = begin(address)
+    first.send(WAV[:RATE].tobytes())
+    until(first, "partial")
+    second, again = begin(address, resume=session["id"])
+    assert again["position"] == RATE
+    with pytest.raises(Exception, match="4409"):
+        until(first, "done")
+    second.send('{"type": "eof"}')
+    assert until(second, "done")
+    second.close()
+
+
+def test_a_client_loses_nothing_through_a_broken_network(address: str):
+    with broken_network(address) as (broken, cuts):
+        client = StreamClient(broken, StreamOptions(sample_rate=RATE))
+
+        async def hear() -> list[Event]:
+            return [event async for event in client.events(pieces(seconds=0.02))]
+
+        events = asyncio.run(hear())
+    assert len(cuts) >= 2
+    assert client.reconnects >= 2
+    assert finals(events) == FINALS
+
+
+class broken_network:
+    """Passes bytes on to a server, and breaks each of the first connections after a while."""
+
+    def __init__(self, address: str, most: int = 60_000, times: int = 2) -> None:
+        host, port = address.removeprefix("http://").split(":")
+        self._target = (host, int(port))
+        self._most, self._times = most, times
+        self.cuts: list[int] = []
+
+    def __enter__(self) -> tuple[str, list[int]]:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}", self.cuts
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._target)
+            for pair in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self._pass, args=pair, daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, counts: bool) -> None:
+        passed = 0
+        try:
+            while data := source.recv(4096):
+                target.sendall(data)
+                passed += len(data)
+                if counts and passed > self._most and len(self.cuts) < self._times:
+                    self.cuts.append(passed)
+                    break
+        except OSError:
+            pass
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_session_goes_on_in_the_next_process(tmp_path: Path):
+    config = ServerConfig(port=0, state_dir=tmp_path, checkpoint_seconds=0.05)
+    with serving(parts(config)) as address:
+        link, session = begin(address)
+        link.send(WAV[: 3 * RATE].tobytes())
+        assert until(link, "ack")[-1]["position"] == 3 * RATE
+        link.send(WAV[3 * RATE : 5 * RATE].tobytes())
+        until(link, "final")
+    with pytest.raises(Exception, match="1012"):
+        until(link, "done")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".state"}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.iterdir())
+    with serving(parts(config)) as address:
+        link, again = begin(address, resume=session["id"], seq=0)
+        assert again["position"] == 5 * RATE
+        link.send(WAV[5 * RATE :].tobytes())
+        link.send('{"type": "eof"}')
+        events = until(link, "done")
+        link.close()
+        assert [plain(e) for e in events if e["type"] == "final"] == FINALS
+        wait_until(lambda: not list(tmp_path.iterdir()))
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_damaged_checkpoint_is_a_session_that_is_not_there(tmp_path: Path):
+    name = "A" * 22
+    (tmp_path / f"{name}.json").write_text('{"id": 1}')
+    (tmp_path / f"{name}.state").write_bytes(b"damaged")
+    with serving(parts(ServerConfig(port=0, state_dir=tmp_path))) as address:
+        link, answer = begin(address, resume=name)
+        assert answer["code"] == "session_not_found"
+        link.close()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from served import parts
+from echoic.streaming.server.config import ServerConfig
+from echoic.streaming.server.running import run
+config = ServerConfig(port=int(sys.argv[1]), state_dir=Path(sys.argv[2]), checkpoint_seconds=0.1)
+run(parts(config), lambda address: print(address, flush=True))
+"""
+
+
+@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGKILL])
+def test_a_client_loses_nothing_when_the_server_is_struck(blow: signal.Signals, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def start() -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(port), str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http")
+        return process
+
+    process = start()
+    address = f"http://127.0.0.1:{port}"
+    restarted: list[subprocess.Popen[str]] = []
+
+    def strike() -> None:
+        time.sleep(0.4)
+        process.send_signal(blow)
+        process.wait(20)
+        restarted.append(start())
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    try:
+        events = list(stream(address, pieces(seconds=0.02), sample_rate=RATE))
+        striker.join()
+        assert restarted
+        assert finals(events) == FINALS
+    finally:
+        striker.join()
+        for running in (process, *restarted):
+            running.kill()
+            running.wait()
+
+
+def test_a_client_says_what_the_server_refuses(address: str):
+    with pytest.raises(StreamError, match="no model 'nobody'") as refused:
+        list(stream(address, pieces(), model="nobody"))
+    assert refused.value.code == "model_not_found"
+    with pytest.raises(StreamError, match="cannot be reached"):
+        list(stream("http://127.0.0.1:9", pieces(), patience=0.3))
+    with pytest.raises(ValueError, match="is no server"):
+        list(stream("ftp://nowhere", pieces()))
