@@ -80,12 +80,12 @@ def test_three_hours_leave_nothing_behind(enabled):
     assert late < 1.5 * early  # of a machine that others use; nothing may grow
 
 
-def test_ten_minutes_of_silence_are_no_utterance():
+def test_minutes_of_silence_are_no_utterance():
     live = session(GateConfig())
     hiss = 1e-4 * torch.randn(60 * RATE, generator=torch.Generator().manual_seed(0))
-    for minute in range(10):
+    for minute in range(3):
         assert live.feed(hiss if minute % 2 else torch.zeros(60 * RATE)) == []
     assert live.finish() == []
     stats = live.stats
-    assert (stats.utterances, stats.chunks, stats.audio_seconds) == (0, 0, 600.0)
+    assert (stats.utterances, stats.chunks, stats.audio_seconds) == (0, 0, 180.0)
     assert stats.first_word_latency is None

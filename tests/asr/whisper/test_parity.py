@@ -94,17 +94,16 @@ def test_tiny_en_at_thirty_seconds(rival: WhisperForConditionalGeneration):
 
 
 @torch.inference_mode()
-def test_fifty_utterances_give_the_same_tokens():
+def test_twenty_utterances_give_the_same_tokens():
     """In windows of 7.5 s, so that it takes seconds: both models have so many positions only."""
     checkpoint = with_positions(tiny_en_checkpoint(), 375)
     model, rival = inference_model(checkpoint), in_transformers(checkpoint)
-    wavs = [u.wav for u in fifty()]
-    assert len(wavs) == 50
+    wavs = [u.wav for u in fifty()[:20]]
     found = greedy(model, encode_whole(model, wavs))
     expected = generate(rival, mel_of(model, wavs).transpose(1, 2))
     # So short a window makes it loop now and then, where our guards cut it.
     guarded = [row for row, other in zip(found, expected, strict=True) if len(row) < len(other)]
-    assert len(guarded) <= 8
+    assert len(guarded) <= 4
     assert found == [e[: len(f)] for f, e in zip(found, expected, strict=True)]
 
 
