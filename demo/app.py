@@ -49,7 +49,8 @@ def build_app(tabs: Sequence[Tab], *, is_local: bool = True) -> gr.Blocks:
             return blocks
         with gr.Tabs():
             for tab in tabs:
-                with gr.Tab(tab.title):
+                # Rendered though not seen: a recording goes on while another tab is looked at.
+                with gr.Tab(tab.title, render_children=True):
                     tab.build(blocks)
     return blocks
 
@@ -64,7 +65,7 @@ def launch(blocks: gr.Blocks, tabs: Sequence[Tab], server: Server) -> str:
         theme=theme(),
         # Gradio holds `css` to the inside of the page; the page itself needs a sheet of its own.
         head=f"<style>{asset('page.css')}</style>",
-        css="\n".join(tab.css for tab in tabs),
+        css="\n".join([asset("parts.css"), *(tab.css for tab in tabs)]),
         server_name=server.host,
         server_port=server.port,
         share=server.share,

@@ -58,7 +58,7 @@ def demo(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Show live captions of the microphone in the browser."""
+    """Show the models at work in the browser: captions, transcripts, codecs, speech."""
     if importlib.util.find_spec("gradio") is None:
         typer.echo(NO_GRADIO, err=True)
         raise typer.Exit(FAILED)
@@ -80,14 +80,21 @@ def demo(
         typer.echo(f"echoic: {e}", err=True)
         raise typer.Exit(WRONG_USAGE) from e
     try:
-        serve(hub, chosen, host=host, port=port, share=share, browser=browser)
+        serve(
+            hub,
+            chosen,
+            model=model,
+            device=device,
+            host=host,
+            port=port,
+            share=share,
+            browser=browser,
+        )
     except OSError as e:
         where = host if port is None else f"{host}:{port}"
         reason = str(e).split(".")[0]  # what Gradio says after it is about its own options
         typer.echo(f"echoic: cannot serve at {where}: {reason}; give another --port", err=True)
         raise typer.Exit(FAILED) from e
-    finally:
-        hub.close()
 
 
 def load_recognizer(model: str, **settings: Any) -> "Recognizer[Any]":
@@ -98,17 +105,30 @@ def load_recognizer(model: str, **settings: Any) -> "Recognizer[Any]":
 
 
 def serve(
-    hub: Any, chunk_ms: int, *, host: str, port: int | None, share: bool, browser: bool
+    hub: Any,
+    chunk_ms: int,
+    *,
+    model: str,
+    device: str,
+    host: str,
+    port: int | None,
+    share: bool,
+    browser: bool,
 ) -> None:
-    """Show the page until the server is stopped; this is where Gradio comes in."""
-    from echoic.demo.app import Server, build_app, launch
-    from echoic.demo.captions import captions_tab
+    """Show the page until the server is stopped; this is where Gradio comes in.
 
-    tabs = [captions_tab(hub, chunk_ms=chunk_ms)]
-    page = build_app(tabs, is_local=host in _LOCAL_HOSTS and not share)
-    address = launch(page, tabs, Server(host, port, share=share, browser=browser))
-    typer.echo(f"echoic: captions at {address} (Ctrl-C ends)", err=True)
+    Models of the other tabs are loaded when those are first used.
+    """
+    from echoic.demo.app import Server, build_app, launch
+    from echoic.demo.everything import everything
+
+    shown = everything(hub, chunk_ms, model=model, device=device)
+    page = build_app(shown.tabs, is_local=host in _LOCAL_HOSTS and not share)
+    address = launch(page, shown.tabs, Server(host, port, share=share, browser=browser))
+    typer.echo(f"echoic: the page is at {address} (Ctrl-C ends)", err=True)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
         page.close(verbose=False)
+    finally:
+        shown.close()

@@ -1,7 +1,5 @@
-"""All pages with live captions: each has captions of its own, they share the recognisers."""
+"""All pages with live captions: each has its own, they share recognisers and one scheduler."""
 
-import base64
-import binascii
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from echoic.audio.silero import SileroVad
 from echoic.demo.exports import export
-from echoic.demo.page import LivePage, Sound
+from echoic.demo.fields import integer, octets, page_id
+from echoic.demo.page import MAX_WAITING_SECONDS, Listener, LivePage, Sound
+from echoic.streaming.admission import AdmissionConfig
 from echoic.streaming.recognizer import Recognizer
-from echoic.streaming.session import Session, SessionConfig
+from echoic.streaming.scheduler import Scheduler, SchedulerConfig
+from echoic.streaming.session import SessionConfig
+from echoic.streaming.stream import Stream
 
 CHUNK_CHOICES = (160, 320, 640, 1000)  # milliseconds
-_MAX_ID_LENGTH = 64
 _MAX_CHANNELS = 8
 _MAX_SECONDS = 10.0  # of sound in one request
 
@@ -64,7 +64,8 @@ class LiveHub:
         self._pages: dict[str, LivePage] = {}
         self._lock = threading.Lock()
         self._recognizers: dict[int, Recognizer[Any]] = {}
-        self._vad: SileroVad | None = None
+        few = AdmissionConfig(max_streams=max_streams, trial_streams=max_streams)
+        self._scheduler = Scheduler(SchedulerConfig(admission=few))
         self._loading = threading.Lock()
         self._actions: dict[str, Callable[[LivePage, Mapping[str, Any]], dict[str, Any]]] = {
             "start": self._start,
@@ -85,13 +86,16 @@ class LiveHub:
         """Recordings that run, or whose rest is worked on."""
         return sum(page.phase != "idle" for page in list(self._pages.values()))
 
+    @property
+    def num_heard(self) -> int:
+        """Streams that the scheduler still works on, those of pages that were left among them."""
+        return self._scheduler.stats.streams
+
     def prepare(self, chunk_ms: int) -> Recognizer[Any]:
         """Return the recogniser for a chunk size; the first call loads it, the others wait."""
         with self._loading:
             if chunk_ms not in self._recognizers:
                 self._recognizers[chunk_ms] = self._load(chunk_ms)
-            if self._vad is None:
-                self._vad = SileroVad.from_installed()
             return self._recognizers[chunk_ms]
 
     def handle(self, request: Any) -> dict[str, Any]:
@@ -105,31 +109,28 @@ class LiveHub:
             The answer; with `problem`, a sentence, when it could not be done.
         """
         try:
-            if not isinstance(request, Mapping):
-                raise ValueError(f"the request is a {type(request).__name__}, expected an object")
+            name = page_id(request)
             act = self._actions.get(str(request.get("do")))
             if act is None:
                 raise ValueError(f"no such request: {request.get('do')!r}")
-            return act(self._page(request), request)
+            return act(self._page(name), request)
         except (ValueError, TypeError, RuntimeError, OSError) as error:
             return {"problem": str(error)}
 
-    def leave(self, page_id: str) -> None:
+    def leave(self, name: str) -> None:
         """Forget a page, and free what it used."""
         with self._lock:
-            page = self._pages.pop(page_id, None)
+            page = self._pages.pop(name, None)
         if page is not None:
             page.leave()
 
     def close(self) -> None:
-        """Forget all pages."""
-        for page_id in list(self._pages):
-            self.leave(page_id)
+        """Forget all pages, and end the worker."""
+        for name in list(self._pages):
+            self.leave(name)
+        self._scheduler.close()
 
-    def _page(self, request: Mapping[str, Any]) -> LivePage:
-        name = request.get("page")
-        if not isinstance(name, str) or not 8 <= len(name) <= _MAX_ID_LENGTH:
-            raise ValueError("the request does not say from which page it is: reload the page")
+    def _page(self, name: str) -> LivePage:
         now = self._clock()
         with self._lock:
             page = self._pages.setdefault(name, LivePage())
@@ -145,32 +146,42 @@ class LiveHub:
         return page
 
     def _start(self, page: LivePage, request: Mapping[str, Any]) -> dict[str, Any]:
-        chunk_ms, rate = _integer(request, "chunk_ms"), _integer(request, "rate")
+        chunk_ms, rate = integer(request, "chunk_ms"), integer(request, "rate")
         if chunk_ms not in self.chunk_choices:
             choices = ", ".join(map(str, self.chunk_choices))
             raise ValueError(f"chunk_ms is {chunk_ms}, expected one of {choices}")
         recognizer = self.prepare(chunk_ms)
-        session = Session(recognizer, sample_rate=rate, config=self._config, vad=self._vad)
+
+        def open_stream(listener: Listener) -> Stream:
+            return self._scheduler.open(
+                recognizer,
+                sample_rate=rate,
+                config=self._config,
+                max_seconds=MAX_WAITING_SECONDS,
+                policy="drop_oldest",
+                on_event=listener,
+            )
+
         with self._lock:  # two pages must not both be the last one
             if page.phase == "idle" and self.num_streams >= self.max_streams:
                 raise RuntimeError(
                     f"{self.max_streams} recordings are running, and more would be too slow for "
                     "all: try again later"
                 )
-            page.start(session)
-        return page.look(_integer(request, "seen"))
+            page.start(open_stream)
+        return page.look(integer(request, "seen"))
 
     def _hear(self, page: LivePage, request: Mapping[str, Any]) -> dict[str, Any]:
-        rate = _integer(request, "rate")
+        rate = integer(request, "rate")
         page.hear(decode_sound(request, rate), rate)
-        return page.look(_integer(request, "seen"))
+        return page.look(integer(request, "seen"))
 
     def _look(self, page: LivePage, request: Mapping[str, Any]) -> dict[str, Any]:
-        return page.look(_integer(request, "seen"))
+        return page.look(integer(request, "seen"))
 
     def _stop(self, page: LivePage, request: Mapping[str, Any]) -> dict[str, Any]:
         page.stop()
-        return page.look(_integer(request, "seen"))
+        return page.look(integer(request, "seen"))
 
     def _clear(self, page: LivePage, request: Mapping[str, Any]) -> dict[str, Any]:
         page.clear()
@@ -186,7 +197,7 @@ def decode_sound(request: Mapping[str, Any], rate: int) -> Sound:
     Raises:
         ValueError: for anything else, or more than ten seconds.
     """
-    channels = _integer(request, "channels", 1)
+    channels = integer(request, "channels", 1)
     if not 1 <= channels <= _MAX_CHANNELS:
         raise ValueError(f"channels is {channels}, expected 1 to {_MAX_CHANNELS}")
     pcm = request.get("pcm")
@@ -194,21 +205,11 @@ def decode_sound(request: Mapping[str, Any], rate: int) -> Sound:
         raise ValueError("the request has no pcm: expected base64 of int16 samples")
     if len(pcm) > 4 * (_MAX_SECONDS * max(1, rate) * 2 * channels) / 3 + 4:
         raise ValueError(f"the sound is longer than {_MAX_SECONDS:g} s: send it in pieces")
-    try:
-        raw = base64.b64decode(pcm, validate=True)
-    except binascii.Error as e:
-        raise ValueError(f"pcm is no base64 ({e}): expected that of int16 samples") from e
+    raw = octets(request, "pcm")
     if len(raw) % (2 * channels):
         raise ValueError(
             f"pcm has {len(raw)} bytes, expected a multiple of {2 * channels}: int16 of {channels} "
             "channels"
         )
     samples = np.frombuffer(raw, dtype="<i2").astype(np.int16).reshape(-1, channels).T
-    return Sound(_integer(request, "at", 0), samples)
-
-
-def _integer(request: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    value = request.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-        raise ValueError(f"{name} is {value!r}, expected a whole number of at least 0")
-    return value
+    return Sound(integer(request, "at", 0), samples)

@@ -9,11 +9,11 @@ import numpy as np
 from echoic.demo.rendering import line_html, open_html
 from echoic.demo.transcript import Captions
 from echoic.streaming.events import Event
-from echoic.streaming.live import LiveSession
-from echoic.streaming.session import Session
 from echoic.streaming.stats import SessionStats
+from echoic.streaming.stream import Stream
 
 Phase = Literal["idle", "running", "finishing"]
+Listener = Callable[[Event], None]
 
 # Sound that may wait for the recogniser; beyond it the older half is dropped, and the page says so.
 MAX_WAITING_SECONDS = 60.0
@@ -47,7 +47,7 @@ class LivePage:
         self.phase: Phase = "idle"
         self.touched = 0.0
         self._lock = threading.RLock()
-        self._live: LiveSession | None = None
+        self._live: Stream | None = None
         self._heard = 0  # samples of the stream that runs
         self._offset = 0.0  # seconds of the streams before it
         self._error: str | None = None
@@ -55,8 +55,11 @@ class LivePage:
         self._dropped = 0.0
         self._is_left = False
 
-    def start(self, session: Session[Any]) -> None:
+    def start(self, open_stream: Callable[[Listener], Stream]) -> None:
         """Begin a stream; its captions follow those of the streams before it.
+
+        Args:
+            open_stream: begins one whose events the listener is told.
 
         Raises:
             RuntimeError: while one is running, or when the page was left.
@@ -66,12 +69,7 @@ class LivePage:
                 raise RuntimeError("the page was closed: reload it")
             if self.phase != "idle":
                 raise RuntimeError(f"a recording is {self.phase} on this page: stop it first")
-            self._live = LiveSession(
-                session,
-                max_seconds=MAX_WAITING_SECONDS,
-                policy="drop_oldest",
-                on_event=self._take,
-            )
+            self._live = open_stream(self._take)
             self._heard, self._error, self._stats, self._dropped = 0, None, None, 0.0
             self.phase = "running"
 
@@ -153,14 +151,14 @@ class LivePage:
         with self._lock:
             self.captions = self.captions.after(event.shifted(self._offset))
 
-    def _in_background(self, close: Callable[[LiveSession], None]) -> None:
+    def _in_background(self, close: Callable[[Stream], None]) -> None:
         """Close the live session in a thread of its own: it may take as long as the model does."""
         live = self._live
         if live is not None:
             work = threading.Thread(target=self._finish, args=(live, close), daemon=True)
             work.start()
 
-    def _finish(self, live: LiveSession, close: Callable[[LiveSession], None]) -> None:
+    def _finish(self, live: Stream, close: Callable[[Stream], None]) -> None:
         failure = None
         try:
             close(live)

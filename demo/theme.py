@@ -1,5 +1,6 @@
 """Looks of the demo: a quiet theme with fonts that come with Gradio, so that nothing is fetched."""
 
+import re
 from importlib.resources import files
 
 from gradio.themes import Base, Font
@@ -27,3 +28,13 @@ def theme() -> Base:
 def asset(name: str) -> str:
     """Return the text of a file in the folder `assets` beside this one."""
     return files("echoic.demo").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def html(name: str) -> str:
+    """Return a file of `assets` in which `INCLUDE(part)` stands for the file `part.html`."""
+    return re.sub(r"INCLUDE\((\w+)\)", lambda m: asset(f"{m[1]}.html").strip(), asset(name))
+
+
+def script(*names: str) -> str:
+    """Return the scripts `common` and `names` of `assets` as one."""
+    return "\n".join(asset(f"{name}.js") for name in ("common", *names))

@@ -54,7 +54,15 @@ def test_defaults(served: Served):
         {"model": "tiny.en", "policy": "causal", "chunk_ms": 320, "device": "auto"}
     ]
     assert served.served == [
-        {"chunk_ms": 320, "host": "127.0.0.1", "port": None, "share": False, "browser": True}
+        {
+            "chunk_ms": 320,
+            "model": "tiny.en",
+            "device": "auto",
+            "host": "127.0.0.1",
+            "port": None,
+            "share": False,
+            "browser": True,
+        }
     ]
 
 
@@ -65,7 +73,15 @@ def test_options_reach_the_recogniser_and_the_server(served: Served):
         {"model": "base", "policy": "agreement", "chunk_ms": 500, "device": "cpu"}
     ]
     assert served.served == [
-        {"chunk_ms": 500, "host": "0.0.0.0", "port": 8080, "share": True, "browser": False}
+        {
+            "chunk_ms": 500,
+            "model": "base",
+            "device": "cpu",
+            "host": "0.0.0.0",
+            "port": 8080,
+            "share": True,
+            "browser": False,
+        }
     ]
     assert served.hubs[0].chunk_choices == (160, 320, 500, 640, 1000)
 
