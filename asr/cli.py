@@ -102,8 +102,15 @@ def transcribe(
         bool, option("Skip what is done and unchanged.", OUTPUT, "--resume/--overwrite")
     ] = True,
     model: Annotated[
-        str, option("Name in the box, model id or folder.", DECODING, "--model", "-m")
-    ] = DEFAULT_MODEL,
+        str | None,
+        option(
+            f"Name in the box, model id or folder; else {DEFAULT_MODEL}, or the server's.",
+            DECODING,
+            "--model",
+            "-m",
+            show_default=False,
+        ),
+    ] = None,
     language: Annotated[
         str | None, option("Spoken language, such as en; else it is recognised.", DECODING)
     ] = None,
@@ -145,6 +152,10 @@ def transcribe(
     ] = False,
     fail_fast: Annotated[bool, option("Stop at the first failure.", RUNNING)] = False,
     debug: Annotated[bool, option("Print where errors come from.", RUNNING)] = False,
+    server: Annotated[
+        str | None,
+        option("Have it done by `echoic serve`; its key is in $ECHOIC_API_KEY.", RUNNING),
+    ] = None,
     engine: Annotated[
         EngineName, option("Compute here, or by workers on a Ray cluster.", RAY)
     ] = EngineName.LOCAL,
@@ -193,15 +204,14 @@ def transcribe(
         chosen: dict[str, Any] = {}
         if language_adapter:
             chosen["language_adapters"] = tuple(language_adapter)
-        recogniser = _model(
-            decoding,
-            {"model": model, "dtype": dtype.value, **chosen, **stream},
-            _loader(
-                model,
-                running | chosen | stream,
-                _cluster(engine, address, workers, threads, device),
-            ),
-        )
+        cluster = _cluster(engine, address, workers, threads, device)
+        name = DEFAULT_MODEL if model is None else model
+        shapes = {"model": name, "dtype": dtype.value, **chosen, **stream}
+        load = _loader(name, running | chosen | stream, cluster)
+        if server is not None:
+            _check_server(streaming, chosen, cluster)
+            shapes, load = {"model": model, "server": server}, partial(_remote, server, model)
+        recogniser = _model(decoding, shapes, load)
     except UsageError as e:
         typer.echo(f"echoic: {e}", err=True)
         raise typer.Exit(WRONG_USAGE) from e
@@ -231,6 +241,22 @@ def load_transcriber(
     from echoic.asr.transcriber import Transcriber
 
     return Transcriber.from_pretrained(name, **running)
+
+
+def _check_server(streaming: bool, chosen: dict[str, Any], cluster: Cluster | None) -> None:
+    if streaming or chosen or cluster is not None:
+        raise UsageError(
+            "--server computes as it was started: leave out --streaming, --language-adapter and "
+            "--engine"
+        )
+
+
+def _remote(url: str, model: str | None) -> "BatchTranscriber[Any]":
+    try:
+        from echoic.asr.remote import RemoteTranscriber
+    except ImportError as e:
+        raise ValueError("--server needs httpx: pip install 'echoic[serve]'") from e
+    return RemoteTranscriber(url, model=model)
 
 
 def _loader(
@@ -293,6 +319,7 @@ def _word_timestamps(asked: bool | None, layout: Layout) -> bool:
 def _model(
     decoding: dict[str, Any], shapes: dict[str, Any], load: Callable[[], "BatchTranscriber[Any]"]
 ) -> Model[Any]:
+    from echoic.asr.errors import ServerError
     from echoic.asr.languages import language_code
     from echoic.asr.options import TranscribeOptions
     from echoic.audio.io import AUDIO_SUFFIXES, AudioDecodeError
@@ -303,7 +330,8 @@ def _model(
         options = TranscribeOptions(**{k: v for k, v in decoding.items() if v is not None})
     except ValueError as e:
         raise UsageError(str(e)) from e
-    return Model(load, options, shapes, AUDIO_SUFFIXES, _measure, (AudioDecodeError, RemoteError))
+    expected = (AudioDecodeError, RemoteError, ServerError)
+    return Model(load, options, shapes, AUDIO_SUFFIXES, _measure, expected)
 
 
 def _measure(source: Source) -> float | None:

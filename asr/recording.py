@@ -36,6 +36,7 @@ class Recording:
         self._told = 0.0
         self._finished = False
         self._segments: list[Segment] = []
+        self._given = 0
 
     def count(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Pass blocks (1, T) through and note their length."""
@@ -72,6 +73,12 @@ class Recording:
         offset = window.start / SAMPLE_RATE
         self._segments += [_shifted(segment, offset) for segment in reading.segments]
         return None if reading.rest is None else window.tail(reading.rest)
+
+    def fresh_segments(self) -> list[Segment]:
+        """Return the segments that were found since the last call."""
+        fresh = self._segments[self._given :]
+        self._given = len(self._segments)
+        return fresh
 
     def outcome(self) -> Outcome:
         """Return how it ended."""

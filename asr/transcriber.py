@@ -19,7 +19,7 @@ from echoic.asr.pool import WindowPool
 from echoic.asr.reader import Reader
 from echoic.asr.recording import Recording
 from echoic.asr.source import Outcome, Source
-from echoic.asr.transcript import Transcript
+from echoic.asr.transcript import Segment, Transcript
 from echoic.asr.windows import Window, fixed_windows, speech_windows
 from echoic.audio.io import blocks
 from echoic.audio.resample import Resampler
@@ -135,6 +135,25 @@ class Transcriber:
         reader = open_reader(self.model, options)
         recordings = (self._open(source, _read(source), reader, options) for source in sources)
         return self._run(recordings, reader, batch_size, on_progress)
+
+    def segments(self, source: Source, options: TranscribeOptions) -> Iterator[Segment]:
+        """Transcribe one recording, and yield each segment as soon as it is there, in order.
+
+        Windows are decoded one by one, so that the first words come soon; ids are all 0.
+
+        Raises:
+            AudioDecodeError, OSError: the file cannot be read.
+            ValueError: options that the model cannot follow.
+        """
+        reader = open_reader(self.model, options)
+        recording = self._open(source, _read(source), reader, options)
+        pool = WindowPool(iter([recording]), batch_size=1)
+        while pool.fill():
+            _read_batch(reader, pool.take_batch(), pool)
+            pool.take_finished()
+            yield from recording.fresh_segments()
+        if recording.error is not None:
+            raise recording.error
 
     def _run(
         self,

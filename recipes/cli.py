@@ -39,6 +39,7 @@ VERBS: dict[str, Verb] = {
     "import": Verb("echoic.recipes.imports", "Import what others published."),
     "export": Verb("echoic.recipes.exports", "Export models for use elsewhere."),
     "demo": Verb("echoic.demo.cli", "Show live captions of the microphone in the browser."),
+    "serve": Verb("echoic.streaming.cli", "Serve streams, recordings and speech to programs."),
     "ext": Verb("echoic.cuda_ext.cli", "Build the compiled kernels."),
     "env": Verb("echoic.recipes.env", "Print versions, devices and what is missing."),
 }

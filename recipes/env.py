@@ -42,6 +42,7 @@ OPTIONAL = {
     "librosa": "pip install 'echoic[plot]'",
     "matplotlib": "pip install 'echoic[plot]'",
     "gradio": "pip install 'echoic[demo]'",
+    "fastapi": "pip install 'echoic[serve]'",
     "lightning": "pip install 'echoic[train]'",
     "peft": "pip install 'echoic[train]'",
     "torchaudio": "pip install 'echoic[train]'",

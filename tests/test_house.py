@@ -66,6 +66,7 @@ def test_only_the_table_of_verbs_knows_the_command_lines():
         ("recipes/cli.py", "echoic.demo.cli"),
         ("recipes/cli.py", "echoic.recipes.data.cli"),
         ("recipes/cli.py", "echoic.recipes.prepare.cli"),
+        ("recipes/cli.py", "echoic.streaming.cli"),
         ("recipes/cli.py", "echoic.tts.cli"),
     }
 

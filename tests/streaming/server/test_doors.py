@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import threading
 from typing import Any
 
@@ -24,11 +25,11 @@ def upload(address: str, data: bytes = b"words", **options: Any) -> httpx.Respon
 
 
 def first_word(address: str, path: str = "/v1/stream", **options: Any) -> tuple[dict, int]:
-    with connect(address.replace("http", "ws") + path, **options) as socket:
-        message = json.loads(socket.recv(timeout=10))
+    with connect(address.replace("http", "ws") + path, **options) as link:
+        message = json.loads(link.recv(timeout=10))
         with contextlib.suppress(ConnectionClosed):
-            socket.recv(timeout=10)
-        return message, socket.close_code or 0
+            link.recv(timeout=10)
+        return message, link.close_code or 0
 
 
 def test_without_the_key_nothing_is_told_but_life():
@@ -54,9 +55,9 @@ def test_a_browser_sends_its_key_as_a_subprotocol():
     with serving(parts(keys=["k3y"])) as address:
         url = address.replace("http", "ws") + "/v1/realtime"
         offers: Any = ["realtime", "openai-insecure-api-key.k3y"]
-        with connect(url, subprotocols=offers) as socket:
-            assert json.loads(socket.recv(timeout=10))["type"] == "session.created"
-            assert socket.subprotocol == "realtime"
+        with connect(url, subprotocols=offers) as link:
+            assert json.loads(link.recv(timeout=10))["type"] == "session.created"
+            assert link.subprotocol == "realtime"
 
 
 def test_keys_come_from_the_environment_and_a_file(tmp_path):
@@ -143,11 +144,11 @@ def test_a_full_queue_is_a_503_and_live_streams_go_on():
         full = upload(address)
         assert full.status_code == 503
         assert int(full.headers["retry-after"]) >= 1
-        with connect(address.replace("http", "ws") + "/v1/stream") as socket:
-            socket.send('{"type": "start"}')
-            socket.send(bytes(32_000))
-            socket.send('{"type": "eof"}')
-            assert [json.loads(text)["type"] for text in socket][-1] == "done"
+        with connect(address.replace("http", "ws") + "/v1/stream") as link:
+            link.send('{"type": "start"}')
+            link.send(bytes(32_000))
+            link.send('{"type": "eof"}')
+            assert [json.loads(text)["type"] for text in link][-1] == "done"
         files.go_on.set()
         for thread in threads:
             thread.join()
@@ -163,10 +164,10 @@ def test_sockets_have_a_number():
 
 
 def test_metrics_tell_what_was_heard(address: str):
-    with connect(address.replace("http", "ws") + "/v1/stream") as socket:
-        socket.send(bursts(4).tobytes())
-        socket.send('{"type": "eof"}')
-        events = [json.loads(text) for text in socket]
+    with connect(address.replace("http", "ws") + "/v1/stream") as link:
+        link.send(bursts(4).tobytes())
+        link.send('{"type": "eof"}')
+        events = [json.loads(text) for text in link]
     assert events[-1]["type"] == "done"
     text = httpx.get(f"{address}/metrics").text
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
@@ -192,3 +193,19 @@ def test_plain_requests_to_sockets_and_nowhere_are_told(address: str):
     assert httpx.put(f"{address}/v1/models").status_code == 405
     with pytest.raises(InvalidStatus):
         connect(address.replace("http", "ws") + "/v1/nothing").__enter__()
+
+
+def test_a_client_that_does_not_read_or_send_keeps_nobody_waiting():
+    with serving(parts(ServerConfig(port=0, idle_seconds=0.2, speech_workers=1))) as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            text = json.dumps({"input": "a " * 2000, "response_format": "wav"}).encode()
+            head = f"POST /v1/audio/speech HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(text)}"
+            deaf.sendall(f"{head}\r\nContent-Type: application/json\r\n\r\n".encode() + text)
+            deaf.recv(1)
+            body = {"input": "one", "response_format": "wav"}
+            assert httpx.post(f"{address}/v1/audio/speech", json=body).status_code == 200
+        with socket.create_connection((host, int(port))) as slow:
+            slow.sendall(f"{head}\r\nContent-Type: application/json\r\n\r\n{{".encode())
+            assert b" 408 " in slow.recv(1000)

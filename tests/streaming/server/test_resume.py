@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from served import RATE, bursts, heard_alone, parts, plain, serving
 from websockets.sync.client import ClientConnection, connect
 
-from echoic.streaming.client import StreamClient, StreamError, StreamOptions, stream
+from echoic.audio.io import AudioDecodeError
+from echoic.streaming.client import StreamClient, StreamError, StreamOptions, stream, stream_file
 from echoic.streaming.events import Event
 from echoic.streaming.server.config import ServerConfig
 
@@ -198,48 +200,87 @@ from served import parts
 from echoic.streaming.server.config import ServerConfig
 from echoic.streaming.server.running import run
 config = ServerConfig(port=int(sys.argv[1]), state_dir=Path(sys.argv[2]), checkpoint_seconds=0.1)
+sys.stdin.readline()  # all is imported: the rest takes no time
 run(parts(config), lambda address: print(address, flush=True))
 """
 
 
-@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGKILL])
-def test_a_client_loses_nothing_when_the_server_is_struck(blow: signal.Signals, tmp_path: Path):
+def test_a_client_loses_nothing_when_the_server_is_struck(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-
-    def start() -> subprocess.Popen[str]:
-        process = subprocess.Popen(
+    ready = [
+        subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(port), str(tmp_path)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         )
+        for _ in range(3)
+    ]
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> None:
+        process = ready[len(started)]
+        assert process.stdin is not None
         assert process.stdout is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
         assert process.stdout.readline().startswith("http")
-        return process
+        started.append(process)
 
-    process = start()
-    address = f"http://127.0.0.1:{port}"
-    restarted: list[subprocess.Popen[str]] = []
+    def strike_twice() -> None:
+        for blow in (signal.SIGTERM, signal.SIGKILL):
+            time.sleep(0.4)
+            started[-1].send_signal(blow)
+            started[-1].wait(20)
+            start()
 
-    def strike() -> None:
-        time.sleep(0.4)
-        process.send_signal(blow)
-        process.wait(20)
-        restarted.append(start())
-
-    striker = threading.Thread(target=strike)
-    striker.start()
+    striker = threading.Thread(target=strike_twice)
     try:
-        events = list(stream(address, pieces(seconds=0.02), sample_rate=RATE))
-        striker.join()
-        assert restarted
-        assert finals(events) == FINALS
+        start()
+        striker.start()
+        client = stream(f"http://127.0.0.1:{port}", paced(striker), sample_rate=RATE)
+        assert finals(list(client)) == FINALS
+        assert len(started) == 3
     finally:
-        striker.join()
-        for running in (process, *restarted):
-            running.kill()
-            running.wait()
+        for process in ready:
+            process.kill()
+            process.communicate()
+
+
+def paced(striker: threading.Thread) -> Iterator[bytes]:
+    """Yield sound as a microphone does, whose last second comes when the server was struck."""
+    parts = list(pieces())
+    for number, part in enumerate(parts):
+        if number == len(parts) - 10:
+            striker.join()
+        time.sleep(0.02)
+        yield part
+
+
+def test_a_file_is_heard_as_fast_as_it_goes(address: str, tmp_path: Path):
+    soundfile.write(tmp_path / "a.flac", WAV, RATE)
+    assert finals(list(stream_file(address, tmp_path / "a.flac"))) == FINALS
+    with pytest.raises(AudioDecodeError):
+        list(stream_file(address, Path(__file__)))
+
+
+def test_a_silent_source_keeps_its_socket(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("echoic.streaming.client._PING_SECONDS", 0.05)
+
+    def with_a_pause() -> Iterator[bytes]:
+        yield WAV[:RATE].tobytes()
+        time.sleep(0.8)
+        yield WAV[RATE:].tobytes()
+
+    async def hear(client: StreamClient) -> list[Event]:
+        return [event async for event in client.events(with_a_pause())]
+
+    with serving(parts(ServerConfig(port=0, idle_seconds=0.3))) as address:
+        client = StreamClient(address)
+        assert finals(asyncio.run(hear(client))) == FINALS
+        assert client.reconnects == 0
 
 
 def test_a_client_says_what_the_server_refuses(address: str):
@@ -250,3 +291,33 @@ def test_a_client_says_what_the_server_refuses(address: str):
         list(stream("http://127.0.0.1:9", pieces(), patience=0.3))
     with pytest.raises(ValueError, match="is no server"):
         list(stream("ftp://nowhere", pieces()))
+
+
+@pytest.mark.parametrize("has_files", [True, False])
+def test_clients_that_are_gone_make_room(
+    has_files: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("echoic.streaming.server.sessions._LONG_AWAY", 0.2)
+    folder = tmp_path if has_files else None
+    server = parts(ServerConfig(port=0, state_dir=folder, checkpoint_seconds=0.05), max_streams=2)
+    with serving(server) as address:
+        gone = []
+        for _ in range(2):
+            link, session = begin(address)
+            link.send(WAV[:RATE].tobytes())
+            until(link, "ack")
+            link.socket.close()
+            gone.append(session["id"])
+        link, answer = begin(address)
+        assert answer["type"] == "busy", "they may come back at once"
+        link.close()
+        time.sleep(0.25)
+        link, answer = begin(address)
+        assert answer["type"] == "session"
+        link.send('{"type": "eof"}')
+        until(link, "done")
+        link.close()
+        link, answer = begin(address, resume=gone[0])
+        assert answer.get("position") == (RATE if has_files else None)
+        assert answer.get("code") == (None if has_files else "session_not_found")
+        link.close()
