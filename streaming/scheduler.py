@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from echoic.audio.silero import SileroVad
 from echoic.streaming import state as states
@@ -181,6 +181,12 @@ class Scheduler:
             RuntimeError: when called by the worker itself.
         """
         self._worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _admit(self) -> None:
         streams, room = len(self._worker.streams), self._admission.room()
