@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from echoic.audio.silero import SileroVad
 from echoic.streaming import state as states
 from echoic.streaming.admission import Admission, AdmissionConfig
+from echoic.streaming.busy import Busy
 from echoic.streaming.events import Event
 from echoic.streaming.recognizer import Recognizer
 from echoic.streaming.session import Session, SessionConfig, SessionState
@@ -19,18 +20,6 @@ from echoic.streaming.worker import RoundConfig, Worker
 
 # States are weighed once in so many rounds.
 _WEIGH_EVERY = 64
-
-
-class Busy(RuntimeError):
-    """There is no room for another stream.
-
-    Attributes:
-        retry_after: seconds after which to ask again.
-    """
-
-    def __init__(self, message: str, retry_after: float) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from echoic.streaming.server.models import Refused
 from echoic.tts.box import find_talker
 from echoic.tts.errors import TtsError
+from echoic.tts.speech_scheduler import SpeechScheduler
 from echoic.tts.synthesizer import Synthesizer
 from echoic.tts.talker import Talker
 from echoic.tts.text.phonemes import G2PError
@@ -21,7 +23,7 @@ OWN_VOICE = "default"
 
 
 class ServedTalker:
-    """A synthesizer behind `Speaker`.
+    """A synthesizer behind `Speaker`: many texts at once, in one batch.
 
     Args:
         name: by which clients ask for it.
@@ -39,7 +41,7 @@ class ServedTalker:
     ) -> None:
         self.name = name
         self.sample_rate = synthesizer.sample_rate
-        self._synthesizer = synthesizer
+        self._scheduler = SpeechScheduler(synthesizer)
         self._voices = {} if voices is None else voices
         self.voices = (OWN_VOICE, *self._voices)
 
@@ -66,7 +68,9 @@ class ServedTalker:
         """Yield sound as soon as there is some; see `Speaker`."""
         try:
             chosen = self._voices.get(voice)
-            for chunk in self._synthesizer.stream(text, voice=chosen, seed=seed):
-                yield chunk.wav.numpy()
+            # Who leaves costs nothing more.
+            with closing(self._scheduler.speak(text, voice=chosen, seed=seed)) as chunks:
+                for chunk in chunks:
+                    yield chunk.wav.numpy()
         except (TtsError, TextError, G2PError) as error:
             raise Refused(str(error), "input") from error

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,11 +10,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from echoic.streaming.grouping import Step, StepEngine
+from echoic.streaming.work import Ask, Rounds, Work
 from echoic.tts.errors import TtsError
-from echoic.tts.lm.generation import Generation
+from echoic.tts.lm.engine import TalkerEngine
 from echoic.tts.lm.guard import Ending
+from echoic.tts.lm.rows import Row
 from echoic.tts.lm.sampling import SamplingConfig
 from echoic.tts.lm.utterance import Request
+from echoic.tts.lm.utterance import Utterance as Spoken
 from echoic.tts.packets import PacketSchedule, Playback
 from echoic.tts.talker import Talker
 from echoic.tts.text.pieces import Pause, Utterance, Word
@@ -21,6 +26,9 @@ from echoic.tts.voice import Voice
 from echoic.tts.words import SaidWord, said_words
 
 log = logging.getLogger(__name__)
+
+Part = Utterance | float
+"""What is said in one go, or seconds of silence."""
 
 _CUT = {
     "limit": "was cut: it took longer than any reading of its text",
@@ -74,6 +82,69 @@ class Speech(NamedTuple):
     sentences: list[Sentence]
 
 
+class Prompt(NamedTuple):
+    """What speech goes on from.
+
+    Attributes:
+        ids: (L,) of what was said.
+        frames: (T, Q) of how; None for the talker's own voice, which needs no prompt.
+        starts: (L,) the first frame of each id, where text runs along.
+    """
+
+    ids: Tensor
+    frames: Tensor | None
+    starts: Tensor | None = None
+
+
+class Delivery:
+    """The sound of one text on its way out.
+
+    Attributes:
+        sample_rate: Hz.
+        playback: what the listener has in store; None where nobody waits.
+        samples: that have left.
+        packets: that have left, pauses not counted.
+        sentences: that were begun.
+
+    Args:
+        sample_rate: Hz.
+        hear: is given each chunk when it is ready.
+        playback: see there.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        hear: Callable[[AudioChunk], object],
+        playback: Playback | None = None,
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.playback = playback
+        self.samples = self.packets = self.sentences = 0
+        self._hear = hear
+
+    @property
+    def seconds(self) -> float:
+        """Of sound that has left."""
+        return self.samples / self.sample_rate
+
+    @property
+    def store(self) -> float:
+        """Seconds that the listener has still to play; infinite where nobody waits."""
+        return math.inf if self.playback is None else self.playback.store
+
+    def send(self, wav: Tensor, sentence: int) -> None:
+        """Send samples (n,), of a sentence or of a pause; none are no packet."""
+        if not len(wav):
+            return
+        self.packets += sentence >= 0
+        if self.playback is not None:
+            self.playback.send(len(wav))
+        start = self.seconds
+        self.samples += len(wav)
+        self._hear(AudioChunk(wav, start, sentence))
+
+
 class Synthesizer:
     """Speaks; any number of requests, none of which knows the others.
 
@@ -95,6 +166,12 @@ class Synthesizer:
         self.clock = clock
         self.reader = talker.reader()
         self.sample_rate = talker.decoder.sample_rate
+        # Codes wait for those of others, but for a listener's first ones: they go before all.
+        form = talker.model.config.frames
+        self._decoder = talker.decoder.streaming_decoder(form.num_codebooks)
+        self._soon = StepEngine(self._decoder, stage=0)
+        self._engine = TalkerEngine(talker.speaking, stage=1)
+        self._late = StepEngine(self._decoder, stage=2)
 
     def stream(
         self,
@@ -118,9 +195,7 @@ class Synthesizer:
             TtsError: a voice of another codec, or text that cannot be read aloud.
             ScoresNotFinite: the model's weights are damaged.
         """
-        if voice is not None:
-            voice.fits(self.talker)
-        prompt = _Prompt.of(self, voice)
+        prompt = self.prompt(voice)
         return self._stream(text, prompt, sampling, seed, [] if said is None else said)
 
     def speak(
@@ -146,67 +221,108 @@ class Synthesizer:
     def _stream(
         self,
         text: str | Iterable[str],
-        prompt: "_Prompt",
+        prompt: Prompt,
         sampling: SamplingConfig | None,
         seed: int,
         said: list[Sentence],
     ) -> Iterator[AudioChunk]:
-        # SSML has to be whole; other text is read as it comes.
-        utterances = self.reader.read(text) if isinstance(text, str) else self.reader.stream(text)
-        samples = number = packet = 0
+        ready: deque[AudioChunk] = deque()
         playback = None if self.clock is None else Playback(self.sample_rate, self.clock)
-        for part in _parts(utterances):
-            if not isinstance(part, Utterance):
-                silence = torch.zeros(round(part * self.sample_rate))
-                if playback is not None:
-                    playback.send(len(silence))
-                yield AudioChunk(silence, samples / self.sample_rate, -1)
-                samples += len(silence)
-                continue
-            start = samples / self.sample_rate
-            request = self._request(part, prompt, sampling, seed + number)
-            generation = Generation(self.talker.speaking, [request])
-            for wav in self._sound(generation, packet, playback):
-                packet += 1
-                if playback is not None:
-                    playback.send(len(wav))
-                yield AudioChunk(wav, samples / self.sample_rate, number)
-                samples += len(wav)
-            (ending,) = generation.endings
-            assert ending is not None
-            if ending != "end":
-                log.warning("%r %s", part.text, _CUT[ending])
-            words = self._words(part, prompt, generation, start)
-            said.append(Sentence(part.text, start, samples / self.sample_rate, ending, words))
-            number += 1
+        delivery = Delivery(self.sample_rate, ready.append, playback)
+        for part in self.parts(text):
+            rounds = Rounds()
+            rounds.add(self.say(part, delivery, prompt, sampling, seed, said))
+            while len(rounds):
+                ended = rounds.turn()
+                while ready:
+                    yield ready.popleft()
+                for _, outcome in ended:
+                    if outcome.error is not None:
+                        raise outcome.error
 
-    def _sound(
-        self, generation: Generation, packet: int, playback: Playback | None
-    ) -> Iterator[Tensor]:
-        """Yield the sound of a generation, packet by packet."""
-        form, device = self.talker.model.config.frames, self.talker.decoder.device
-        decoder = self.talker.decoder.streaming_decoder(form.num_codebooks)
-        state = decoder.initial_state(1, device=device)
+    def parts(self, text: str | Iterable[str]) -> Iterator[Part]:
+        """Yield what is said in one go, and the seconds of silence that are asked for between.
+
+        SSML has to be whole; other text is read as it comes.
+        """
+        utterances = self.reader.read(text) if isinstance(text, str) else self.reader.stream(text)
+        return _parts(utterances)
+
+    def prompt(self, voice: Voice | None) -> Prompt:
+        """Return what is gone on from in a voice; nothing for the talker's own.
+
+        Raises:
+            TtsError: a voice of another codec, or that says nothing.
+        """
+        if voice is None:
+            return Prompt(torch.empty(0, dtype=torch.int64), None)
+        voice.fits(self.talker)
+        ids = [self.talker.ids(u) for u in self.reader.read(voice.text)]
+        if not ids:
+            raise TtsError(f"what voice {voice.name!r} says has no words: make it again")
+        books = self.talker.model.config.frames.num_codebooks
+        said, frames = torch.cat(ids), voice.frames[:, :books]
+        return Prompt(said, frames, self.talker.align(said, frames))
+
+    def say(
+        self,
+        part: Part,
+        delivery: Delivery,
+        prompt: Prompt,
+        sampling: SamplingConfig | None,
+        seed: int,
+        said: list[Sentence],
+    ) -> Work[None]:
+        """Say a part of a text, or nothing for so long; the parts of a text follow each other.
+
+        Args:
+            part: see `parts`.
+            delivery: where the sound goes; the same one for all parts of a text.
+            prompt: see `prompt`.
+            sampling: how codes are drawn; None as the talker's settings say.
+            seed: of the whole text.
+            said: gets the sentence when it is over.
+        """
+        if not isinstance(part, Utterance):
+            delivery.send(torch.zeros(round(part * self.sample_rate)), -1)
+            return
+        number, start = delivery.sentences, delivery.seconds
+        delivery.sentences += 1
+        row = Row(self._engine.model, self._request(part, prompt, sampling, seed + number))
+        yield from self._sound(row, delivery, number)
+        ending = row.utterance.ending
+        assert ending is not None
+        if ending != "end":
+            log.warning("%r %s", part.text, _CUT[ending])
+        words = self._words(part, prompt, row.utterance, start)
+        said.append(Sentence(part.text, start, delivery.seconds, ending, words))
+
+    def _sound(self, row: Row, delivery: Delivery, number: int) -> Work[None]:
+        """Send the sound of a row, packet by packet."""
+        device = self.talker.decoder.device
+        state = self._decoder.initial_state(1, device=device, dtype=torch.float32)
         ready: list[Tensor] = []
-        while not generation.done:
-            ready += generation.step()
+        packet = delivery.packets
+        while row.utterance.speaks:
+            frames = yield Ask(self._engine, row)
+            ready.append(frames)
             waiting = sum(len(frames) for frames in ready)
-            store = math.inf if playback is None else playback.store
-            due = self.packets.due(packet, waiting, store)
-            if waiting and (due or generation.done):
+            due = self.packets.due(packet, waiting, delivery.store)
+            if waiting and (due or not row.utterance.speaks):
                 codes = torch.cat(ready).T[None].to(device)
-                state, wav = decoder.step(state, codes)
+                state, wav = yield Ask(self._codec(packet), Step(state, codes))
                 ready, packet = [], packet + 1
-                if wav.shape[1]:
-                    yield wav[0].float().cpu()
-        _, wav = decoder.finish(state)
-        if wav.shape[1]:
-            yield wav[0].float().cpu()
+                delivery.send(wav[0].float().cpu(), number)
+        _, wav = yield Ask(self._codec(packet), Step(state, None))
+        delivery.send(wav[0].float().cpu(), number)
+
+    def _codec(self, packet: int) -> StepEngine:
+        """Return the engine of a packet: small ones are waited for, large ones can be gathered."""
+        return self._late if self.packets.size(packet) == self.packets.largest else self._soon
 
     def _words(
-        self, utterance: Utterance, prompt: "_Prompt", generation: Generation, start: float
+        self, utterance: Utterance, prompt: Prompt, row: Spoken, start: float
     ) -> tuple[SaidWord, ...]:
-        (row,) = generation.rows
         if row.along is None:
             return ()
         heard = 0 if prompt.frames is None else len(prompt.frames)
@@ -218,7 +334,7 @@ class Synthesizer:
     def _request(
         self,
         utterance: Utterance,
-        prompt: "_Prompt",
+        prompt: Prompt,
         sampling: SamplingConfig | None,
         seed: int,
     ) -> Request:
@@ -239,25 +355,7 @@ class Synthesizer:
         )
 
 
-class _Prompt(NamedTuple):
-    ids: Tensor
-    frames: Tensor | None
-    starts: Tensor | None = None
-
-    @classmethod
-    def of(cls, synthesizer: Synthesizer, voice: Voice | None) -> "_Prompt":
-        if voice is None:
-            return cls(torch.empty(0, dtype=torch.int64), None)
-        talker = synthesizer.talker
-        ids = [talker.ids(u) for u in synthesizer.reader.read(voice.text)]
-        if not ids:
-            raise TtsError(f"what voice {voice.name!r} says has no words: make it again")
-        books = talker.model.config.frames.num_codebooks
-        said, frames = torch.cat(ids), voice.frames[:, :books]
-        return cls(said, frames, talker.align(said, frames))
-
-
-def _parts(utterances: Iterable[Utterance]) -> Iterator[Utterance | float]:
+def _parts(utterances: Iterable[Utterance]) -> Iterator[Part]:
     """Yield what is said in one go, and the seconds of silence that the text asks for between."""
     for utterance in utterances:
         pieces = []

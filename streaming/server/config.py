@@ -49,7 +49,7 @@ class ServerConfig:
     max_sockets: int = 1000
     requests_per_minute: int = 1200
     file_workers: int = 1
-    speech_workers: int = 2
+    speech_workers: int = 8
     max_waiting: int = 8
     drain_seconds: float = 10.0
 

@@ -156,6 +156,7 @@ class Speaker(Protocol):
 
         Raises:
             Refused: the text cannot be read aloud.
+            Busy: there is no room; only before the first sound.
         """
         ...
 

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from echoic.audio.silero import SileroVad
-from echoic.streaming.scheduler import Busy, Scheduler, Stream
+from echoic.streaming.busy import Busy
+from echoic.streaming.scheduler import Scheduler, Stream
 from echoic.streaming.server.checkpoints import Restored, Store
 from echoic.streaming.server.config import ServerConfig
 from echoic.streaming.server.errors import ApiError, busy, invalid, shown

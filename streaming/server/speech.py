@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from echoic.streaming.busy import Busy
 from echoic.streaming.server.encoders import (
     MEDIA_TYPES,
     PCM_RATE,
@@ -16,7 +17,7 @@ from echoic.streaming.server.encoders import (
     open_encoder,
     writable_formats,
 )
-from echoic.streaming.server.errors import invalid, shown
+from echoic.streaming.server.errors import busy, invalid, shown
 from echoic.streaming.server.jobs import JobPool, begun
 from echoic.streaming.server.models import Catalog, Refused, Speaker
 from echoic.streaming.server.sse import frame, last_words
@@ -145,7 +146,7 @@ def encoded(
     """Yield the bytes of speech as they are ready.
 
     Raises:
-        ApiError: the text cannot be read aloud.
+        ApiError: the text cannot be read aloud, or there is no room for it.
     """
     encoder = open_encoder(form, speaker.sample_rate)
     spoken = 0
@@ -157,6 +158,8 @@ def encoded(
                 yield data
     except Refused as error:
         raise invalid(str(error), error.param or "input", "unspeakable") from error
+    except Busy as error:
+        raise busy(str(error), error.retry_after) from error
     finally:
         if (close := getattr(sound, "close", None)) is not None:
             close()

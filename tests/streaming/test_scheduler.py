@@ -20,9 +20,10 @@ from echoic.asr.whisper.streaming.causal import CausalWhisper
 from echoic.asr.whisper.streaming.config import CausalConfig
 from echoic.streaming import state as states
 from echoic.streaming.admission import AdmissionConfig
+from echoic.streaming.busy import Busy
 from echoic.streaming.events import Event
 from echoic.streaming.gate import GateConfig
-from echoic.streaming.scheduler import Busy, Scheduler, SchedulerConfig
+from echoic.streaming.scheduler import Scheduler, SchedulerConfig
 from echoic.streaming.session import Session, SessionConfig
 from echoic.streaming.stream import Stream
 from echoic.streaming.worker import RoundConfig

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from echoic.streaming.scheduler import Busy
+from echoic.streaming.busy import Busy
 from echoic.streaming.work import Ask, Outcome, Work
 from echoic.streaming.workshop import Workshop, WorkshopConfig
 

@@ -42,7 +42,7 @@ class ChunkCache(KeyValueCache):
         """Return None: all may be seen."""
         return None
 
-    def advance(self, counts: int | Tensor) -> None:
+    def advance(self, count: int) -> None:
         """Count nothing: positions are the caller's."""
 
     def last(self, count: int | None) -> Tensor:

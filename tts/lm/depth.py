@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from echoic.tts.lm.cache import KeyValueCache
 from echoic.tts.lm.config import TransformerConfig
+from echoic.tts.lm.products import apart
 from echoic.tts.lm.transformer import Transformer
 
 
@@ -52,13 +53,13 @@ class DepthDecoder(nn.Module):
             What was read, and the scores (N, K) of the second book's codes.
         """
         cache = self.transformer.new_cache(len(states), room=len(self.heads) + 1)
-        x = torch.stack([self.entry(states), self.embedding(codes)], dim=1)
-        return cache, self.transformer(x, cache=cache)[:, 1] @ self.heads[0].T
+        x = torch.stack([apart(self.entry.weight, states), self.embedding(codes)], dim=1)
+        return cache, apart(self.heads[0], self.transformer(x, cache=cache)[:, 1])
 
     def next(self, cache: KeyValueCache, book: int, codes: Tensor) -> Tensor:
         """Read the codes (N,) of a book, and return the scores (N, K) of the next book's."""
         x = self.embedding(codes + book * self.codebook_size)[:, None]
-        return self.transformer(x, cache=cache)[:, 0] @ self.heads[book].T
+        return apart(self.heads[book], self.transformer(x, cache=cache)[:, 0])
 
     def reset(self) -> None:
         """Draw all weights anew."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoic.tts.lm.cache import KeyValueCache
+from echoic.tts.lm.cache import Cache
 from echoic.tts.lm.rope import turn
 from echoic.tts.lm.speech import SpeechLM
 from echoic.tts.lm.transformer import Layer, Transformer
@@ -89,7 +89,7 @@ class _PackedLayer(nn.Module):
         turned: tuple[Tensor, Tensor],
         mask: Tensor | None,
         causal: bool,
-        cache: KeyValueCache | None,
+        cache: Cache | None,
         layer: int,
     ) -> Tensor:
         every = self.enter(self.input_norm(x)).unflatten(-1, (-1, self.size)).transpose(1, 2)
@@ -98,10 +98,12 @@ class _PackedLayer(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = turn(q, *turned), turn(k, *turned)
         if cache is not None:
-            k, v = cache.append(layer, k, v)
-        heard = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=self.heads != self.kv_heads
-        )
+            heard = cache.attend(layer, q, k, v, mask)
+        else:
+            shared = self.heads != self.kv_heads
+            heard = functional.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=shared
+            )
         x = x + self.leave(heard.transpose(1, 2).flatten(2))
         gate, up = self.up(self.inner_norm(x)).chunk(2, dim=-1)
         return x + self.down(functional.silu(gate) * up)

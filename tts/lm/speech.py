@@ -89,12 +89,13 @@ class SpeechLM(nn.Module):
             nn.init.normal_(self.elapsed.weight, std=0.02)
             self.mover.reset_parameters()
 
-    def embed_steps(self, steps: Tensor, first: int = 0) -> Tensor:
+    def embed_steps(self, steps: Tensor, first: int | Tensor = 0) -> Tensor:
         """Return the sum of the embeddings (B, S, dim) of the codes of steps (B, S, C).
 
         Args:
             steps: codes, `EMPTY` where none is.
-            first: number of the first of these steps, which tells a flat layout's books.
+            first: number of the first of these steps, or (B,) of each row's, which tells a flat
+                layout's books.
         """
         size = self.config.frames.codebook_size + 1
         codes = torch.where(steps == EMPTY, size - 1, steps)
@@ -200,11 +201,12 @@ class SpeechLM(nn.Module):
         vectors = units.gather(1, numbers[:, :, None].expand(-1, -1, units.shape[2]))
         return self.beside_step(vectors, steps - starts.gather(1, numbers))
 
-    def books(self, count: int, first: int) -> Tensor:
-        """Return whose codes stand in steps, (S, C)."""
+    def books(self, count: int, first: int | Tensor) -> Tensor:
+        """Return whose codes stand in steps, (S, C); (B, S, C) of rows that begin each its own."""
         if self.layout.flat:
-            steps = torch.arange(first, first + count, device=self.device)
-            return (steps % self.config.frames.num_codebooks)[:, None]
+            steps = torch.arange(count, device=self.device)
+            steps = steps + (first[:, None] if isinstance(first, Tensor) else first)
+            return (steps % self.config.frames.num_codebooks)[..., None]
         return torch.arange(self.layout.channels, device=self.device).expand(count, -1)
 
     def _check(self, text: Tensor, text_lengths: Tensor, steps: Tensor) -> None:

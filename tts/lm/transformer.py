@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoic.tts.lm.cache import KeyValueCache
+from echoic.tts.lm.cache import Cache, KeyValueCache
 from echoic.tts.lm.config import TransformerConfig
 from echoic.tts.lm.rope import frequencies, turn, turns
 
@@ -52,7 +52,7 @@ class SelfAttention(nn.Module):
         turned: tuple[Tensor, Tensor],
         mask: Tensor | None,
         causal: bool,
-        cache: KeyValueCache | None,
+        cache: Cache | None,
         layer: int,
     ) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
@@ -62,10 +62,12 @@ class SelfAttention(nn.Module):
         )
         q, k = turn(self.q_norm(q), *turned), turn(self.k_norm(k), *turned)
         if cache is not None:
-            k, v = cache.append(layer, k, v)
-        heads = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=self.heads != self.kv_heads
-        )
+            heads = cache.attend(layer, q, k, v, mask)
+        else:
+            shared = self.heads != self.kv_heads
+            heads = functional.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=shared
+            )
         return self.o_proj(heads.transpose(1, 2).flatten(2))
 
 
@@ -100,7 +102,7 @@ class Layer(nn.Module):
         turned: tuple[Tensor, Tensor],
         mask: Tensor | None,
         causal: bool,
-        cache: KeyValueCache | None,
+        cache: Cache | None,
         layer: int,
     ) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
@@ -134,8 +136,7 @@ class Transformer(nn.Module):
         *,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
-        cache: KeyValueCache | None = None,
-        counts: Tensor | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Read vectors.
 
@@ -145,8 +146,6 @@ class Transformer(nn.Module):
             mask: (B, 1, T, S) bool, True where one may look; causal without one. With a cache, none
                 is taken: each position sees its row up to itself.
             cache: what the rows have read; these are added to it.
-            counts: (B,) of the T that each row adds to its cache, the others are padding behind it;
-                all where None.
 
         Returns:
             (B, T, C), normed.
@@ -165,7 +164,7 @@ class Transformer(nn.Module):
         for number, layer in enumerate(self.layers):
             x = layer(x, turned, mask, causal, cache, number)
         if cache is not None:
-            cache.advance(count if counts is None else counts)
+            cache.advance(count)
         return self.norm(x)
 
     def new_cache(self, rows: int, room: int = 256) -> KeyValueCache:

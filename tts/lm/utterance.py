@@ -9,7 +9,7 @@ from torch import Tensor
 from echoic.tts.layouts import EMPTY
 from echoic.tts.layouts.layout import Layout
 from echoic.tts.lm.guard import Bounds, Ending, loops
-from echoic.tts.lm.sampling import SamplingConfig, draw
+from echoic.tts.lm.sampling import Draw, SamplingConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,25 +203,35 @@ class Utterance:
         """Return whose code the next step has in a channel."""
         return self.layout.codebook(self.number, channel)
 
-    def choose(self, channel: int, scores: Tensor) -> int:
-        """Return the code of a channel of the next step, `EMPTY` where there is none.
+    def wanted(self, channel: int) -> Draw | int:
+        """Return how the code of a channel of the next step is to be drawn, or the code itself.
 
         Args:
-            channel: all of them come in their order.
-            scores: (V,) or longer, of the channel's book.
+            channel: all of them come in their order, each `take`n before the next.
+
+        Returns:
+            `EMPTY` where there is none.
         """
+        if not self.speaks:
+            return EMPTY
         book, frame = self.book(channel), self._frame(channel)
         if frame < 0:
             return EMPTY
         if frame < self._prompted // self.layout.steps_per_frame:
             return self._frames[frame][book]
         if book == 0:
-            return self._first(frame, scores)
+            return self._wanted_first()
         if frame >= len(self._frames):  # the first book ended before
             return EMPTY
         sampling = self.request.rest or self.request.sampling
-        code = draw(scores[: self.end], sampling, self._random)
-        self._frames[frame][book] = code
+        return Draw(self.end, sampling, self._random)
+
+    def take(self, channel: int, code: int) -> int:
+        """Keep the code that was drawn for a channel; return it, `EMPTY` where speech ends."""
+        book = self.book(channel)
+        if book == 0:
+            return self._take_first(code)
+        self._frames[self._frame(channel)][book] = code
         return code
 
     def advance(self) -> Tensor:
@@ -244,7 +254,7 @@ class Utterance:
             return self.number // self.layout.format.num_codebooks
         return self.number - self.layout.delays[channel]
 
-    def _first(self, frame: int, scores: Tensor) -> int:
+    def _wanted_first(self) -> Draw | int:
         if self.ending is not None:
             return EMPTY
         rate, bounds = self.layout.format.frame_rate, self.request.bounds
@@ -253,15 +263,16 @@ class Utterance:
         if len(self._firsts) >= most and self.whole:
             self.ending = "limit"
             return EMPTY
-        if self.along is not None or len(self._firsts) < fewest or not self.whole:
-            scores = scores.clone()
-            scores[self.end] = -torch.inf
-        code = draw(scores[: self.end + 1], self.request.sampling, self._random, self._firsts)
+        goes_on = self.along is not None or len(self._firsts) < fewest or not self.whole
+        barred = self.end if goes_on else None
+        return Draw(self.end + 1, self.request.sampling, self._random, self._firsts, barred)
+
+    def _take_first(self, code: int) -> int:
         if code == self.end:
             self.ending = "end"
             return EMPTY
         self._firsts.append(code)
         self._frames.append([code, *[EMPTY] * (self.layout.format.num_codebooks - 1)])
-        if loops(self._firsts, bounds, rate):
+        if loops(self._firsts, self.request.bounds, self.layout.format.frame_rate):
             self.ending = "loop"
         return code

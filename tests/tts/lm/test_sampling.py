@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from echoic.tts.lm.guard import Bounds, loops
-from echoic.tts.lm.sampling import SamplingConfig, ScoresNotFinite, draw
+from echoic.tts.lm.sampling import Draw, SamplingConfig, ScoresNotFinite, draw, draw_each
 
 PLAIN = SamplingConfig(temperature=1.0, top_k=0, top_p=1.0, window=0)
 SCORES = torch.tensor([0.5, 0.25, 0.15, 0.1]).log()
@@ -97,3 +97,45 @@ def test_patterns_that_go_on_and_on() -> None:
     assert not loops([*speech, *[7] * 49], bounds, 50.0)
     assert loops([*speech, *[1, 2, 3, 4] * 13], bounds, 50.0)
     assert not loops([*speech, *range(25), *range(25)], bounds, 50.0)  # too long a pattern
+
+
+def test_rows_are_drawn_together_as_each_alone() -> None:
+    scores = 3 * torch.randn(6, 40, generator=torch.Generator().manual_seed(3))
+    scores[4, 2] = torch.nan
+    configs = [
+        PLAIN,
+        SamplingConfig(0.7, 5, 0.9),
+        SamplingConfig(0.0, window=0),
+        SamplingConfig(0.7, 5, 0.9, window=2, threshold=0.5),
+        PLAIN,
+        SamplingConfig(1.0, 0, 1.0, 0.3, window=0),
+    ]
+    recent = [(), (3,) * 10, (), (int(scores[3].argmax()),) * 2, (), ()]
+    barred = [None, int(scores[1].argmax()), None, None, None, 7]
+
+    def generators() -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(row) for row in range(6)]
+
+    draws = [
+        Draw(39 if row == 5 else 40, configs[row], made, recent[row], barred[row])
+        for row, made in enumerate(generators())
+    ]
+    together = [draw_each(scores, draws) for _ in range(20)]
+    own = generators()
+    for found in together:
+        for row, code in enumerate(found):
+            if row == 4:
+                assert isinstance(code, ScoresNotFinite)
+                continue
+            single = scores[row, : draws[row].size].clone()
+            if barred[row] is not None:
+                single[barred[row]] = -torch.inf
+            assert code == draw(single, configs[row], own[row], recent[row])
+
+
+def test_it_draws_what_torch_draws() -> None:
+    scores = torch.randn(300, generator=torch.Generator().manual_seed(3))
+    mine, theirs = (torch.Generator().manual_seed(7) for _ in range(2))
+    for _ in range(50):
+        expected = torch.multinomial(scores.softmax(0), 1, generator=theirs)
+        assert draw(scores, PLAIN, mine) == int(expected)

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
 from echoic.tts.lm import RopeConfig, TransformerConfig
+from echoic.tts.lm.cache import JoinedCache
 from echoic.tts.lm.transformer import Transformer
 
 SIZES: dict[str, Any] = {
@@ -109,15 +110,15 @@ def test_a_cache_grows_beyond_its_first_room() -> None:
 
 @torch.no_grad()
 def test_rows_of_different_lengths_do_not_know_each_other() -> None:
-    made, x, lengths = transformer(), vectors(3, 12), torch.tensor([12, 3, 7])
+    made, x, lengths = transformer(), vectors(3, 12), [12, 3, 7]
     more = vectors(3, 4, seed=1)
-    cache = made.new_cache(3)
-    made(torch.where(torch.arange(12)[None, :, None] < lengths[:, None, None], x, torch.nan)
-         .nan_to_num(1e3), cache=cache, counts=lengths)  # fmt: skip
-    together = [made(more[:, i : i + 1], cache=cache) for i in range(4)]
-    for row, length in enumerate(lengths.tolist()):
-        alone = made(torch.cat([x[row, :length], more[row]])[None])[0, length:]
-        found = torch.cat(together, 1)[row]
+    caches = [made.new_cache(1, room=4) for _ in lengths]
+    first = torch.cat([x[row, :length] for row, length in enumerate(lengths)])
+    read = made(first[None], cache=JoinedCache(caches, lengths))[0].split(lengths)
+    together = [made(more[None, :, i], cache=JoinedCache(caches, [1, 1, 1]))[0] for i in range(4)]
+    for row, length in enumerate(lengths):
+        alone = made(torch.cat([x[row, :length], more[row]])[None])[0]
+        found = torch.cat([read[row], *(states[row : row + 1] for states in together)])
         torch.testing.assert_close(found, alone, atol=1e-5, rtol=1e-4)
 
 
