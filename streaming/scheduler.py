@@ -99,6 +99,11 @@ class Scheduler:
         )
 
     @property
+    def is_alive(self) -> bool:
+        """Whether streams are heard: until it is closed, if nothing unforeseen ends it."""
+        return self._worker.is_alive
+
+    @property
     def stats(self) -> SchedulerStats:
         """What was done so far."""
         with self._worker.owner.changed:

@@ -45,7 +45,7 @@ class SoundQueue:
 
     def __init__(self, max_seconds: float, policy: Policy) -> None:
         self.max_seconds = max_seconds
-        self.policy = policy
+        self.policy: Policy = policy
         self.seconds = self.gap = self.dropped = self.refused = 0.0
         self._chunks: deque[Chunk] = deque()
 

@@ -1,5 +1,6 @@
 """The worker of live streams: a thread that gathers what there is to do into rounds."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 
 from echoic.streaming.stream import Owner, Share, Stream
 from echoic.streaming.work import together
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,18 @@ class Worker:
         self._thread.join()
 
     def _run(self) -> None:
+        why: Exception = RuntimeError("the scheduler was closed")
+        try:
+            self._work()
+        except Exception as error:  # nobody is to wait for a thread that is gone
+            log.exception("the worker of live streams ended by an error")
+            why = error
+        with self._changed:
+            self._is_closing = True
+        for stream in list(self.streams):
+            stream.end(why)
+
+    def _work(self) -> None:
         while batch := self._gather():
             began = self._clock()
             with self._changed:
@@ -117,9 +132,6 @@ class Worker:
                         del self.streams[stream]
             if self._on_round is not None:
                 self._on_round(batch, shares, spent)
-        closed = RuntimeError("the scheduler was closed")
-        for stream in list(self.streams):
-            stream.end(closed)
 
     def _gather(self) -> Sequence[Stream]:
         """Wait for work; return the streams of the next round, none when the worker is to end."""

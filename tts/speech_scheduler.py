@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -57,7 +57,7 @@ class SpeechScheduler:
         sampling: SamplingConfig | None = None,
         seed: int = 0,
         said: list[Sentence] | None = None,
-    ) -> Iterator[AudioChunk]:
+    ) -> Generator[AudioChunk, None, None]:
         """Speak, and give out sound as soon as there is some; see `Synthesizer.stream`.
 
         Text is read, and waited for, where the sound is taken. Nothing is done before the first
@@ -96,7 +96,7 @@ class SpeechScheduler:
 
     def _chunks(
         self, text: str | Iterable[str], say: Callable[[Part, Delivery], Work[None]]
-    ) -> Iterator[AudioChunk]:
+    ) -> Generator[AudioChunk, None, None]:
         heard = _Heard(self.synthesizer, say, self._clock)
         job = self.workshop.submit(heard.work(), slack=heard.slack, on_end=heard.end)
         try:

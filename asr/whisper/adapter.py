@@ -97,6 +97,11 @@ class Adapter:
         down, up = (self.state[f"{module}.lora_{side}.weight"] for side in "AB")
         return up @ down * self.config.scale(_full(module))
 
+    def factors(self, module: str) -> tuple[Tensor, Tensor]:
+        """Return float32 (r, in) and (out, r), whose product in turn is `delta`."""
+        down, up = (self.state[f"{module}.lora_{side}.weight"] for side in "AB")
+        return down, up * self.config.scale(_full(module))
+
 
 def load_adapter(folder: str | Path) -> Adapter:
     """Read an adapter folder that peft or `save_adapter` wrote.

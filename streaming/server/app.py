@@ -8,16 +8,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Response, WebSocket
+from fastapi import Depends, FastAPI, Response, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse
+from fastapi.security import HTTPBearer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from echoic.audio.silero import SileroVad
 from echoic.streaming.scheduler import Scheduler
 from echoic.streaming.server import errors, speech, transcriptions
 from echoic.streaming.server.config import ServerConfig
-from echoic.streaming.server.guard import Guard
+from echoic.streaming.server.guard import CLOSE_CODES, Guard
 from echoic.streaming.server.jobs import JobPool
 from echoic.streaming.server.keys import Keys
 from echoic.streaming.server.limits import BodyLimit, RateLimit
@@ -41,12 +42,20 @@ _PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+_CODES = frozenset(CLOSE_CODES.values())
 _CREATED = 0  # when a model was made is not known here
 # What any route may answer beside its own; FastAPI's 422 never comes.
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "The request is refused: `error` says why.", "model": dict[str, Any]},
-    503: {"description": "No room now: see Retry-After.", "model": dict[str, Any]},
+    "4XX": {"description": "The request is refused.", "model": errors.ErrorBody},
+    503: {"description": "No room now: see Retry-After.", "model": errors.ErrorBody},
 }
+
+_METRICS: dict[str, Any] = {
+    "description": "Counters, in Prometheus' text format.",
+    "content": {"text/plain": {"schema": {"type": "string"}}},
+}
+# For the schema: the guard is before everything.
+_KEY = HTTPBearer(auto_error=False, description="A key of this server's.")
 
 
 class Server:
@@ -91,8 +100,10 @@ class Server:
             responses=_ERRORS,
         )
         errors.install(self.app)
-        self._add_routes()
-        self.app.add_middleware(BodyLimit, config.max_upload_bytes, config.idle_seconds)
+        self._add_routes([Depends(_KEY)] if keys else [])
+        self.app.add_middleware(
+            BodyLimit, config.max_upload_bytes, config.idle_seconds, config.max_uploads
+        )
         rate = RateLimit(config.requests_per_minute)
         self.app.add_middleware(Guard, config, Keys() if keys is None else keys, rate)
         if config.allow_origins:
@@ -129,17 +140,18 @@ class Server:
             raise RuntimeError("the application is not running: its lifespan has not begun")
         return self.sessions
 
-    def _add_routes(self) -> None:
+    def _add_routes(self, door: list[Any]) -> None:
         app, config = self.app, self.config
-        app.include_router(transcriptions.router(self.catalog, config, self._files))
-        app.include_router(speech.router(self.catalog, self._speech))
+        files = transcriptions.router(self.catalog, config, self._files)
+        app.include_router(files, dependencies=door)
+        app.include_router(speech.router(self.catalog, self._speech), dependencies=door)
 
-        @app.get("/v1/models", tags=["server"])
+        @app.get("/v1/models", tags=["server"], dependencies=door)
         async def models() -> dict[str, Any]:
             """List what is served."""
             return {"object": "list", "data": list(self._models().values())}
 
-        @app.get("/v1/models/{model}", tags=["server"])
+        @app.get("/v1/models/{model}", tags=["server"], dependencies=door)
         async def model(model: str) -> dict[str, Any]:
             """Describe one model."""
             found = self._models()
@@ -150,9 +162,17 @@ class Server:
         @app.get("/healthz", tags=["server"])
         async def health() -> dict[str, str]:
             """Say whether the server lives, and takes streams."""
+            if not self.scheduler.is_alive:
+                raise errors.ApiError(503, "live streams are not heard any more: start it anew")
             return {"status": "stopping" if self._live().closing else "ok"}
 
-        @app.get("/metrics", response_class=Response, tags=["server"])
+        @app.get(
+            "/metrics",
+            response_class=Response,
+            responses={200: _METRICS},
+            tags=["server"],
+            dependencies=door,
+        )
         async def metrics() -> Response:
             """Tell Prometheus."""
             return Response(self.metrics.text(), media_type=CONTENT_TYPE)
@@ -227,27 +247,27 @@ class _Counted:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), "none"
+        began, status = time.monotonic(), None
 
         async def heard() -> Message:
             nonlocal status
             message = await receive()
             if message["type"] == "websocket.disconnect":
-                status = str(message.get("code", 1005))
+                status = int(message.get("code", 1005))
             return message
 
         async def noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = str(message["status"])
+                status = int(message["status"])
             elif message["type"] == "websocket.close":
-                status = str(message.get("code", 1000))
+                status = int(message.get("code", 1000))
             await send(message)
 
         try:
             await self._app(scope, heard, noted)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(route, status).inc()
+            self._metrics.count(route, status, _CODES)
             if scope["type"] == "http":
                 self._metrics.request_seconds.labels(route).observe(time.monotonic() - began)

@@ -6,6 +6,7 @@ a whole with every checkpoint.
 
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,9 +18,14 @@ from echoic.audio.silero import SileroVad
 from echoic.streaming import state as states
 from echoic.streaming.server.kept import Identity
 from echoic.streaming.server.models import LiveModel
+from echoic.streaming.server.stream_settings import SESSION_ID
 from echoic.streaming.session import Session, SessionState
 
 _IDENTITY, _STATE = ".json", ".state"
+# Files of sessions, and those that a process did not finish to write; others are not touched.
+_OURS = re.compile(
+    rf"({SESSION_ID.pattern})\.(?:json|state)|\.session\.\w+|\.{SESSION_ID.pattern}\.state\.\w+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,8 @@ class Store:
         """
         now = self._clock()
         for path in self._folder.iterdir():
-            if path.suffix not in (_IDENTITY, _STATE) or path.stem in live:
+            session = _OURS.fullmatch(path.name)
+            if session is None or session[1] in live:
                 continue
             try:
                 since = max(path.stat().st_mtime, self._started)

@@ -18,12 +18,15 @@ class ServerConfig:
         state_dir: folder of live sessions; None keeps them in memory only.
         checkpoint_seconds: from one checkpoint of live sessions to the next.
         resume_seconds: how long a session outlives its broken socket.
-        start_seconds: until a new socket must have said what it wants.
+        start_seconds: until a request's head must be there, and a new socket must have said what it
+            wants.
         idle_seconds: without a message of a socket, or more of an upload, until it is closed; also
             how long an answer waits for a client that does not read it.
+        ping_seconds: from one ping of a socket to the next, and how long its answer may take.
         max_stream_seconds: sound of one live session.
         max_frame_bytes: of one message of a socket.
         max_upload_bytes: of one request.
+        max_uploads: requests with a recording that may come in at once.
         max_file_seconds: sound of one recording.
         max_sockets: open at once.
         requests_per_minute: of one client, by its key or address; sockets count when they open.
@@ -42,9 +45,11 @@ class ServerConfig:
     resume_seconds: float = 60.0
     start_seconds: float = 10.0
     idle_seconds: float = 30.0
+    ping_seconds: float = 20.0
     max_stream_seconds: float = 4 * 3600.0
     max_frame_bytes: int = 1 << 20
     max_upload_bytes: int = 200 << 20
+    max_uploads: int = 64
     max_file_seconds: float = 4 * 3600.0
     max_sockets: int = 1000
     requests_per_minute: int = 1200

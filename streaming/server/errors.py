@@ -7,11 +7,27 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 log = logging.getLogger(__name__)
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class ErrorFields(BaseModel):
+    """Why a request is refused."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The answer to a request that is refused."""
+
+    error: ErrorFields
 
 
 class ApiError(Exception):
@@ -34,10 +50,10 @@ class ApiError(Exception):
         param: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(_writable(message))
         self.status = status
         self.code = code
-        self.param = param
+        self.param = None if param is None else _writable(param)
         self.retry_after = retry_after
 
     @property
@@ -93,6 +109,11 @@ def shown(text: str) -> str:
     return repr(text[:80] + ("..." if len(text) > 80 else ""))
 
 
+def _writable(text: str) -> str:
+    """Return text that UTF-8 can hold: halves of characters come in through escapes of JSON."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def answer(error: ApiError) -> JSONResponse:
     """Return the error as an answer."""
     return JSONResponse(error.body, error.status, headers=error.headers)
@@ -119,7 +140,7 @@ def install(app: FastAPI) -> None:
         return answered
 
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        log.error("%s %s failed", request.method, shown(request.url.path), exc_info=error)
         return answer(unexpected())
 
     app.add_exception_handler(ApiError, refused)

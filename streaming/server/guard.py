@@ -5,18 +5,23 @@ others are refused by their `Origin`, and names that only pretend to be this com
 """
 
 import ipaddress
-from collections.abc import Mapping
+import logging
+from collections.abc import Awaitable, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from echoic.streaming.server.config import ServerConfig
-from echoic.streaming.server.errors import ApiError, answer, busy
+from echoic.streaming.server.errors import ApiError, answer, busy, unexpected
 from echoic.streaming.server.keys import ENVIRONMENT, Keys, fingerprint, key_of
 from echoic.streaming.server.limits import RateLimit
 
+log = logging.getLogger(__name__)
+
+# Of an address: a proxy may say anything.
+_MAX_ADDRESS = 64
 # What is shown to everybody: the page, which asks for the key, and whether the server lives.
 OPEN = frozenset({"/", "/client.js", "/worklet.js", "/style.css", "/healthz"})
 #: Close codes of sockets by the status that a request would have had.
@@ -83,7 +88,7 @@ class Guard:
         key = key_of(headers, scope.get("subprotocols", ()))
         client = scope.get("client") or ("unknown", 0)
         known = self._keys.open_for(key)
-        who = fingerprint(key) if key and self._keys and known else client[0]
+        who = fingerprint(key) if key and self._keys and known else client[0][:_MAX_ADDRESS]
         if (wait := self._rate.wait(who)) > 0:
             return ApiError(
                 429,
@@ -106,7 +111,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is None or origin.rstrip("/") in self._origins:
             return None
-        if urlsplit(origin).netloc.lower() == host.lower():
+        if _place(origin) == host.lower():
             return None
         return "pages of other servers may not call: start it with --allow-origin for this one"
 
@@ -124,6 +129,34 @@ async def turn_away(socket: WebSocket, error: ApiError) -> None:
     await socket.close(CLOSE_CODES.get(error.status, 1011), reason=(error.code or "")[:100])
 
 
+async def attended(socket: WebSocket, work: Awaitable[None]) -> None:
+    """Wait for what answers a socket; tell its client what went wrong, if it is still there."""
+    try:
+        await work
+    except ApiError as error:
+        await _tell_if_there(socket, error)
+    except WebSocketDisconnect:
+        return
+    except Exception as error:
+        # Sending on a socket that is gone is a RuntimeError of Starlette's.
+        if _is_there(socket):
+            log.error("a socket of %s failed", socket.scope["path"], exc_info=error)
+            await _tell_if_there(socket, unexpected())
+
+
+def _is_there(socket: WebSocket) -> bool:
+    connected = WebSocketState.CONNECTED
+    return socket.application_state == connected and socket.client_state == connected
+
+
+async def _tell_if_there(socket: WebSocket, error: ApiError) -> None:
+    if _is_there(socket):
+        try:
+            await turn_away(socket, error)
+        except (WebSocketDisconnect, RuntimeError):  # it went meanwhile
+            return
+
+
 def chosen_subprotocol(socket: WebSocket) -> str | None:
     """Return the subprotocol of ours that a client offers beside its key."""
     offered = socket.scope.get("subprotocols", [])
@@ -138,6 +171,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _place(origin: str) -> str:
+    """Return the host and port of an `Origin` header."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _name(host: str) -> str:

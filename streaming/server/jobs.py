@@ -29,8 +29,12 @@ class JobPool:
         self._name = name
         self._patience = patience
         self._most = workers + waiting
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix=f"echoic-{name}")
+        self._workers = workers
+        self._threads = self._begin()
         self.held = 0
+
+    def _begin(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._workers, thread_name_prefix=f"echoic-{self._name}")
 
     def check(self) -> None:
         """Raise ApiError (503) where no job can be taken now."""
@@ -101,8 +105,9 @@ class JobPool:
             await asyncio.shield(worker)
 
     def close(self) -> None:
-        """Take no more, and let the running ones end by themselves."""
+        """Forget what waits, and let the running ones end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads = self._begin()  # an application may begin again; no thread runs before
 
 
 async def begun(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from echoic.streaming.server.errors import ApiError, answer
+from echoic.streaming.server.errors import ApiError, answer, busy
 
+# Of a request that brings no file: it is read in memory, and taken apart while all others wait.
+_MAX_PLAIN_BYTES = 1 << 20
+_FILES = b"multipart/form-data"
 # Clients that are remembered; those that were quiet for longest are forgotten first.
 _MAX_CLIENTS = 10_000
 
@@ -54,26 +57,44 @@ class BodyLimit:
 
     Args:
         app: what is called with the others.
-        max_bytes: of a body.
+        max_bytes: of a body with a file.
         patience: seconds until more of it must have come.
+        max_uploads: requests with a file at once.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, patience: float) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, patience: float, max_uploads: int) -> None:
         self._app = app
         self._max = max_bytes
         self._patience = patience
+        self._max_uploads = max_uploads
+        self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = dict(scope["headers"])
+        if not headers.get(b"content-type", b"").lower().startswith(_FILES):
+            await self._limited(scope, receive, send, min(self._max, _MAX_PLAIN_BYTES))
+            return
+        if self._uploads >= self._max_uploads:
+            full = busy(f"{self._uploads} recordings come in at once", 5)
+            await answer(full)(scope, receive, send)
+            return
+        self._uploads += 1
+        try:
+            await self._limited(scope, receive, send, self._max)
+        finally:
+            self._uploads -= 1
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
         why = (
-            f"the request is longer than {self._max / (1 << 20):g} MiB: send a shorter or "
-            "compressed recording"
+            f"the request is longer than {most / (1 << 20):g} MiB: send a shorter or "
+            "compressed recording, as multipart/form-data"
         )
         said = dict(scope["headers"]).get(b"content-length", b"")
-        if said.isdigit() and int(said) > self._max:
+        if len(said) > 18 or (said.isdigit() and int(said) > most):
             await answer(ApiError(413, why, code="request_too_large"))(scope, receive, send)
             return
         taken, is_whole = 0, False
@@ -86,7 +107,7 @@ class BodyLimit:
                 raise HTTPException(408, "no more of the request came: send it again") from error
             is_whole = not message.get("more_body", False)
             taken += len(message.get("body", b""))
-            if taken > self._max:
+            if taken > most:
                 raise HTTPException(413, why)  # the one kind that no parser of bodies hides
             return message
 

@@ -1,6 +1,6 @@
 """What Prometheus is told."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -10,6 +10,10 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _LATENCIES = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _REQUESTS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0)
+
+
+# Close codes of the protocol itself; beyond, a client may choose any.
+_LAST_COMMON_CODE = 1015
 
 
 class Metrics:
@@ -55,6 +59,18 @@ class Metrics:
             "Sessions that found no room.",
             registry=self._registry,
         )
+
+    def count(self, route: str, status: int | None, known: Collection[int]) -> None:
+        """Count a request or socket that is over.
+
+        Args:
+            route: as it is declared; never what a client wrote.
+            status: of HTTP, or a close code; None without.
+            known: codes that have names of their own; others that clients make up have not.
+        """
+        named = status is not None and (status <= _LAST_COMMON_CODE or status in known)
+        said = "none" if status is None else str(status) if named else "other"
+        self.requests.labels(route, said).inc()
 
     def text(self) -> bytes:
         """Return all in Prometheus' text format."""

@@ -7,13 +7,13 @@ import logging
 from typing import Any
 
 import numpy as np
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from echoic.streaming.events import Event
 from echoic.streaming.scheduler import Stream
 from echoic.streaming.server.config import ServerConfig
 from echoic.streaming.server.errors import ApiError, invalid, shown
-from echoic.streaming.server.guard import CLOSE_CODES, chosen_subprotocol, turn_away
+from echoic.streaming.server.guard import CLOSE_CODES, attended, chosen_subprotocol
 from echoic.streaming.server.realtime_items import Item, new_id
 from echoic.streaming.server.realtime_settings import RATE, RealtimeSettings
 from echoic.streaming.server.sessions import RESTARTING, Sessions, check_language
@@ -22,6 +22,8 @@ from echoic.streaming.server.stream_socket import receive
 log = logging.getLogger(__name__)
 
 _FULL_SECONDS = 0.05
+# Turns of one socket that are heard at once, and events of theirs that wait to be told.
+_MAX_TURNS, _MAX_UNTOLD = 4, 1000
 # Of a turn: shorter ones are a client's mistake, as OpenAI's server says, too.
 _SHORTEST_TURN = 0.1
 
@@ -31,11 +33,7 @@ async def serve_realtime(socket: WebSocket, sessions: Sessions, config: ServerCo
     await socket.accept(subprotocol=chosen_subprotocol(socket))
     link = _Link(socket, sessions, config)
     try:
-        await link.run()
-    except ApiError as error:
-        await turn_away(socket, error)
-    except (WebSocketDisconnect, RuntimeError) as error:
-        log.debug("a realtime socket is gone: %s", error)
+        await attended(socket, link.run())
     finally:
         link.close()
 
@@ -70,20 +68,28 @@ class _Link:
         if model is not None and model in self._sessions.catalog.names():
             self._settings = RealtimeSettings(model)
         await self._say_session("session.created")
-        telling = asyncio.create_task(self._tell())
+        hearing, telling = asyncio.create_task(self._hear()), asyncio.create_task(self._tell())
         try:
-            while True:
-                try:
-                    message = await receive(self._socket, self._config.idle_seconds)
-                    await self._obey(message)
-                except ApiError as error:
-                    await self._say_error(error)
-                    if error.status in (408, 413, 503):
-                        await self._socket.close(CLOSE_CODES[error.status], error.code or "")
-                        return
+            await asyncio.wait((hearing, telling), return_when=asyncio.FIRST_COMPLETED)
+            for task in (hearing, telling):
+                if task.done():
+                    task.result()
         finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
+            for task in (hearing, telling):
+                task.cancel()
+            await asyncio.gather(hearing, telling, return_exceptions=True)
+
+    async def _hear(self) -> None:
+        """Take messages until the client is gone, or is to go."""
+        while True:
+            try:
+                message = await receive(self._socket, self._config.idle_seconds)
+                await self._obey(message)
+            except ApiError as error:
+                await self._say_error(error)
+                if error.status in (408, 413, 503):
+                    await self._socket.close(CLOSE_CODES[error.status], error.code or "")
+                    return
 
     def close(self) -> None:
         """Give up what is not heard yet."""
@@ -117,15 +123,23 @@ class _Link:
         if self._turn is None:
             self._turn = await self._begin()
         turn, seconds = self._turn, len(wav) / RATE
-        for start in range(0, len(wav), RATE):
-            while not turn.stream.put(wav[start : start + RATE], RATE):
-                await asyncio.sleep(_FULL_SECONDS)
+        try:
+            for start in range(0, len(wav), RATE):
+                # Whoever does not read what is told is not heard either.
+                while self._events.qsize() > _MAX_UNTOLD or not turn.stream.put(
+                    wav[start : start + RATE], RATE
+                ):
+                    await asyncio.sleep(_FULL_SECONDS)
+        except RuntimeError:  # it has ended; if by a failure, `on_end` says why
+            return
         turn.seconds += seconds
         self._seconds += seconds
         if self._seconds > self._config.max_stream_seconds:
             raise ApiError(413, "the session has lasted too long", code="stream_too_long")
 
     async def _begin(self) -> _Turn:
+        while len(self._open) >= _MAX_TURNS:
+            await asyncio.sleep(_FULL_SECONDS)
         loop, queue = asyncio.get_running_loop(), self._events
         model = self._sessions.catalog.live_model(self._settings.model)
 

@@ -155,12 +155,11 @@ class Sessions:
         session = self._kept.get(session_id)
         if session is None:
             session = await self._restore(session_id)
-        if session.part is not None:
+        while session.part is not None:  # until then it may take sound
             session.part(4409, "taken over by another socket")
-            while session.part is not None:  # until then it may take sound
-                await asyncio.sleep(0.01)
-            if session_id not in self._kept:
-                raise lost()
+            await asyncio.sleep(0.01)
+        if self._kept.get(session_id) is not session:
+            raise lost()
         self._metrics.resumed.inc()
         return session
 
@@ -179,9 +178,9 @@ class Sessions:
         except (ValueError, KeyError, TypeError, OSError) as error:
             log.warning("session %s cannot be read: %s", session_id, error)
             raise lost() from error
-        if found is None or session_id in self._kept:
-            if session_id in self._kept:  # two sockets asked at once
-                return self._kept[session_id]
+        if session_id in self._kept:  # two sockets asked at once
+            return self._kept[session_id]
+        if found is None:
             raise lost()
         session = KeptSession(found.identity, found.model, EventLog(), self._metrics)
         session.recall(found.record)
@@ -192,6 +191,9 @@ class Sessions:
             on_event=session.on_event,
             on_end=session.on_end,
         )
+        if (other := self._kept.get(session_id)) is not None:  # while this one waited for room
+            session.discard()
+            return other
         self._kept[session_id] = session
         return session
 
@@ -206,8 +208,12 @@ class Sessions:
         """Give up a session, and its files."""
         session.discard()
         self._kept.pop(session.identity.id, None)
-        if self._store is not None:
+        if self._store is None:
+            return
+        try:
             self._store.remove(session.identity.id)
+        except OSError as error:  # `sweep` tries it again
+            log.warning("session %s stays on disk: %s", session.identity.id, error)
 
     async def run(self) -> None:
         """Write checkpoints and give up what nobody comes back to, until cancelled."""
@@ -215,13 +221,13 @@ class Sessions:
         while True:
             await asyncio.sleep(min(_TICK_SECONDS, max(0.05, self.config.checkpoint_seconds)))
             now = time.monotonic()
-            for session in self.kept:
-                if session.is_over(now, self.config.resume_seconds):
-                    self.forget(session)
-            if now < due:
-                continue
-            due = now + self.config.checkpoint_seconds
             try:
+                for session in self.kept:
+                    if session.is_over(now, self.config.resume_seconds):
+                        self.forget(session)
+                if now < due:
+                    continue
+                due = now + self.config.checkpoint_seconds
                 await asyncio.gather(*(self._checkpoint(session) for session in self.kept))
                 if self._store is not None:
                     self._store.sweep(set(self._kept), max(60.0, self.config.resume_seconds))

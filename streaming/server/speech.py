@@ -1,12 +1,11 @@
 """`POST /v1/audio/speech`: text to sound, sent while it is spoken."""
 
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from echoic.streaming.busy import Busy
@@ -20,7 +19,7 @@ from echoic.streaming.server.encoders import (
 from echoic.streaming.server.errors import busy, invalid, shown
 from echoic.streaming.server.jobs import JobPool, begun
 from echoic.streaming.server.models import Catalog, Refused, Speaker
-from echoic.streaming.server.sse import frame, last_words
+from echoic.streaming.server.sse import Streamed, frame, last_words
 
 #: Voices of OpenAI's: whoever asks for one of them has the speaker's own.
 ANY_VOICE = frozenset(
@@ -41,6 +40,13 @@ ANY_VOICE = frozenset(
     ]
 )
 MAX_TEXT = 4096
+_SOUND: dict[str, Any] = {
+    "description": "The sound, or events of it in base64.",
+    "content": {
+        **dict.fromkeys(MEDIA_TYPES.values(), {"schema": {"type": "string", "format": "binary"}}),
+        "text/event-stream": {},
+    },
+}
 
 
 class VoiceId(BaseModel):
@@ -73,7 +79,9 @@ def router(catalog: Catalog, pool: JobPool) -> APIRouter:
     """
     routes = APIRouter()
 
-    @routes.post("/v1/audio/speech", response_class=Response, tags=["speech"])
+    @routes.post(
+        "/v1/audio/speech", response_class=Response, responses={200: _SOUND}, tags=["speech"]
+    )
     async def speech(request: SpeechRequest) -> Response:
         """Read a text aloud."""
         speaker = catalog.speaker(request.model)
@@ -98,9 +106,9 @@ def router(catalog: Catalog, pool: JobPool) -> APIRouter:
 
         pieces = await begun(held())
         if request.stream_format == "sse":
-            return StreamingResponse(last_words(_events(pieces)), media_type="text/event-stream")
+            return Streamed(last_words(_events(pieces)), "text/event-stream")
         media = MEDIA_TYPES[request.response_format]
-        return StreamingResponse(pieces, media_type=media, headers=_rate(request, speaker))
+        return Streamed(pieces, media, _rate(request, speaker))
 
     return routes
 
@@ -110,10 +118,11 @@ def _rate(request: SpeechRequest, speaker: Speaker) -> dict[str, str]:
     return {"X-Sample-Rate": str(rate)}
 
 
-async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for piece in pieces:
-        audio = base64.b64encode(piece).decode()
-        yield frame({"type": "speech.audio.delta", "audio": audio})
+async def _events(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            audio = base64.b64encode(piece).decode()
+            yield frame({"type": "speech.audio.delta", "audio": audio})
     yield frame({"type": "speech.audio.done"})
 
 

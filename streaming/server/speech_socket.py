@@ -1,24 +1,21 @@
 """`/v1/audio/speech/stream`: text in, piece by piece, and sound out while it is spoken."""
 
 import asyncio
-import logging
 import queue
 from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any, get_args
 
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket
 
 from echoic.streaming.server.config import ServerConfig
 from echoic.streaming.server.encoders import PCM_RATE, SoundFormat
-from echoic.streaming.server.errors import ApiError, invalid, shown, unexpected
-from echoic.streaming.server.guard import chosen_subprotocol, turn_away
+from echoic.streaming.server.errors import ApiError, invalid, shown
+from echoic.streaming.server.guard import attended, chosen_subprotocol
 from echoic.streaming.server.jobs import JobPool
 from echoic.streaming.server.models import Catalog, Speaker
 from echoic.streaming.server.speech import check_format, chosen_voice, encoded
 from echoic.streaming.server.stream_socket import receive
-
-log = logging.getLogger(__name__)
 
 _FIELDS = ("type", "model", "voice", "response_format", "seed")
 # Text of one socket: as much as some hours of speech.
@@ -30,23 +27,7 @@ async def serve_speech(
 ) -> None:
     """Answer one socket, until all is said or its client is gone."""
     await socket.accept(subprotocol=chosen_subprotocol(socket))
-    try:
-        await _Link(socket, catalog, config, pool).run()
-    except ApiError as error:
-        await _tell_if_there(socket, error)
-    except WebSocketDisconnect:
-        return
-    except Exception as error:
-        log.error("a speech socket failed", exc_info=error)
-        await _tell_if_there(socket, unexpected())
-
-
-async def _tell_if_there(socket: WebSocket, error: ApiError) -> None:
-    if socket.client_state == WebSocketState.CONNECTED:
-        try:
-            await turn_away(socket, error)
-        except (WebSocketDisconnect, RuntimeError):  # it went meanwhile
-            return
+    await attended(socket, _Link(socket, catalog, config, pool).run())
 
 
 class _Text:

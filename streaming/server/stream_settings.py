@@ -9,11 +9,12 @@ from echoic.streaming.server.errors import ApiError, invalid, shown
 from echoic.streaming.sound import checked_rate
 
 Encoding = Literal["pcm_s16le", "f32le", "opus"]
-_MAX_CHANNELS = 8
-_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+MAX_CHANNELS = 8
+SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 # The field of a start message that has another name here.
 _NAMES = {"from": "from_position"}
+_MOST = 2**53  # whole numbers of JSON's that everybody can read
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class StreamSettings:
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "channels", "from_position", "seq"):
-            if type(value := getattr(self, name)) is not int or value < 0:
+            if type(value := getattr(self, name)) is not int or not 0 <= value < _MOST:
                 raise invalid(f"{_said(name)} is not a whole number", _said(name))
         for name in ("model", "language", "resume"):
             if not isinstance(getattr(self, name), str | None):
@@ -54,9 +55,9 @@ class StreamSettings:
         if self.encoding not in get_args(Encoding):
             choices = ", ".join(get_args(Encoding))
             raise invalid(f"encoding is unknown: expected {choices}", "encoding")
-        if not 1 <= self.channels <= _MAX_CHANNELS:
-            raise invalid(f"channels is {self.channels}: expected 1 to {_MAX_CHANNELS}", "channels")
-        if self.resume is not None and not _SESSION_ID.fullmatch(self.resume):
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise invalid(f"channels is {self.channels}: expected 1 to {MAX_CHANNELS}", "channels")
+        if self.resume is not None and not SESSION_ID.fullmatch(self.resume):
             raise lost()
 
     @classmethod

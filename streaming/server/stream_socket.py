@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from echoic.streaming.server.config import ServerConfig
-from echoic.streaming.server.errors import ApiError, invalid, shown, unexpected
-from echoic.streaming.server.frames import FrameDecoder, open_decoder
-from echoic.streaming.server.guard import chosen_subprotocol, turn_away
+from echoic.streaming.server.errors import ApiError, invalid, shown
+from echoic.streaming.server.frames import FrameDecoder, Samples, open_decoder
+from echoic.streaming.server.guard import attended, chosen_subprotocol
 from echoic.streaming.server.kept import KeptSession
 from echoic.streaming.server.sessions import Sessions
 from echoic.streaming.server.stream_settings import StreamSettings
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # How long a client may take to close a socket on which everything was said.
 _GOODBYE_SECONDS = 1.0
+# Between two looks at what was decoded.
+_DECODING_SECONDS = 0.01
 # Silence that is heard for sound that a client that comes back has no more.
 _LONGEST_GAP = 60.0
 _ENDED_BY_CLIENT = (1000, 1005)
@@ -35,24 +37,7 @@ class _Left(NamedTuple):
 async def serve_stream(socket: WebSocket, sessions: Sessions, config: ServerConfig) -> None:
     """Answer one socket, until it or its session ends."""
     await socket.accept(subprotocol=chosen_subprotocol(socket))
-    try:
-        await _Link(socket, sessions, config).run()
-    except ApiError as error:
-        await _tell_if_there(socket, error)
-    except (WebSocketDisconnect, RuntimeError) as error:
-        # Sending on a socket that is gone is a RuntimeError of Starlette's.
-        if socket.application_state == WebSocketState.CONNECTED and (
-            socket.client_state == WebSocketState.CONNECTED
-        ):
-            log.error("a stream's socket failed", exc_info=error)
-            await _tell_if_there(socket, unexpected())
-
-
-async def _tell_if_there(socket: WebSocket, error: ApiError) -> None:
-    try:
-        await turn_away(socket, error)
-    except (WebSocketDisconnect, RuntimeError):  # nobody is there any more
-        return
+    await attended(socket, _Link(socket, sessions, config).run())
 
 
 async def receive(socket: WebSocket, seconds: float) -> dict[str, Any] | bytes:
@@ -69,7 +54,10 @@ async def receive(socket: WebSocket, seconds: float) -> dict[str, Any] | bytes:
             408, f"no message came for {seconds:g} s: send sound or eof", code="idle"
         ) from error
     if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code", 1005), message.get("reason"))
+        code = message.get("code", 1006)
+        if code == 1005 and "reason" not in message:  # uvicorn says so of broken connections, too
+            code = 1006
+        raise WebSocketDisconnect(code, message.get("reason"))
     if (data := message.get("bytes")) is not None:
         return data
     return json_object(message.get("text") or "")
@@ -83,6 +71,8 @@ def json_object(text: str) -> dict[str, Any]:
     """
     try:
         found = json.loads(text)
+        if "\\u" in text:  # may be halves of characters, which no answer could repeat
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise invalid("the text message is no JSON", code="bad_message") from error
     if not isinstance(found, dict):
@@ -109,9 +99,10 @@ class _Link:
             session = await self._sessions.resume(settings.resume)
         session.part = self._part
         session.left_at = None
-        decoder = open_decoder(_like_before(settings, session))
+        decoder: FrameDecoder | None = None
         left = _Left(1006)
         try:
+            decoder = open_decoder(_like_before(settings, session))
             await self._greet(session, settings)
             left = await self._both_ways(
                 session, decoder, None if isinstance(first, dict) else first, settings.seq
@@ -119,7 +110,8 @@ class _Link:
         except WebSocketDisconnect as error:
             left = _Left(error.code)
         finally:
-            decoder.close()
+            if decoder is not None:
+                decoder.close()
             self._let_go(session, left)
         if left.is_ours and self._socket.client_state == WebSocketState.CONNECTED:
             await self._socket.close(left.code, left.reason)
@@ -195,6 +187,7 @@ class _Link:
                 message = await receive(self._socket, seconds)
             except WebSocketDisconnect as gone:
                 return _Left(gone.code)
+            await asyncio.sleep(0)  # a flood of small messages lets others come in between
 
     async def _take(self, session: KeptSession, decoder: FrameDecoder, data: bytes) -> None:
         if len(data) > self._config.max_frame_bytes:
@@ -206,11 +199,24 @@ class _Link:
             )
         if session.finishing:
             return
-        for wav in decoder.feed(data):
-            await session.take(wav, decoder.sample_rate)
-        if session.seconds > self._config.max_stream_seconds:
-            session.overlong = True
-            await session.finish()
+        await self._decode(session, decoder, decoder.feed(data))
+
+    async def _decode(
+        self, session: KeptSession, decoder: FrameDecoder, ready: list[Samples]
+    ) -> None:
+        """Take the sound that is decoded, and what is about to be: the client waits for it."""
+        while True:
+            is_busy = decoder.is_busy  # asked first: what comes after the question is not lost
+            for wav in ready:
+                await session.take(wav, decoder.sample_rate)
+                if session.seconds > self._config.max_stream_seconds:
+                    session.overlong = True
+                    await session.finish()
+                    return
+            if not is_busy:
+                return
+            await asyncio.sleep(_DECODING_SECONDS)
+            ready = decoder.feed(b"")
 
     async def _obey(
         self, session: KeptSession, decoder: FrameDecoder, message: dict[str, Any]
@@ -219,8 +225,8 @@ class _Link:
         if kind == "eof":
             if session.finishing:
                 return
-            for wav in await asyncio.to_thread(decoder.finish):
-                await session.take(wav, decoder.sample_rate)
+            decoder.end()
+            await self._decode(session, decoder, decoder.feed(b""))
             await session.finish()
         elif kind == "ack":
             seq = message.get("seq")

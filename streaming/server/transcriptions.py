@@ -4,13 +4,13 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, File, Form, UploadFile
-from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from echoic.streaming.server.config import ServerConfig
 from echoic.streaming.server.errors import ApiError, invalid
@@ -23,7 +23,7 @@ from echoic.streaming.server.models import (
     Refused,
     TextFormat,
 )
-from echoic.streaming.server.sse import frame, last_words
+from echoic.streaming.server.sse import Streamed, frame, last_words
 
 Granularity = Literal["word", "segment"]
 
@@ -44,6 +44,22 @@ _HotWords = Annotated[str | None, Form(max_length=4096, description="With commas
 _Beam = Annotated[int, Form(ge=1, le=32, description="Hypotheses kept.")]
 _Vad = Annotated[bool | None, Form(description="Leave out what is not speech.")]
 
+_STRING = {"schema": {"type": "string"}}
+_TEXT: dict[str, Any] = {
+    "description": "What is said, in the form that was asked for, or events of it.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {"text": {"type": "string"}, "usage": {"type": "object"}},
+                "required": ["text", "usage"],
+            }
+        },
+        **dict.fromkeys(("text/plain", "application/x-subrip", "text/vtt"), _STRING),
+        "text/event-stream": {},
+    },
+}
+
 
 def router(catalog: Catalog, config: ServerConfig, pool: JobPool) -> APIRouter:
     """Return the routes of recordings.
@@ -55,7 +71,12 @@ def router(catalog: Catalog, config: ServerConfig, pool: JobPool) -> APIRouter:
     """
     routes = APIRouter()
 
-    @routes.post("/v1/audio/transcriptions", response_class=Response, tags=["recordings"])
+    @routes.post(
+        "/v1/audio/transcriptions",
+        response_class=Response,
+        responses={200: _TEXT},
+        tags=["recordings"],
+    )
     async def transcriptions(
         file: _File,
         model: _ModelField = None,
@@ -88,7 +109,12 @@ def router(catalog: Catalog, config: ServerConfig, pool: JobPool) -> APIRouter:
             return await _streamed(transcriber, request, file, pool)
         return await _whole(transcriber, request, file, pool, response_format)
 
-    @routes.post("/v1/audio/translations", response_class=Response, tags=["recordings"])
+    @routes.post(
+        "/v1/audio/translations",
+        response_class=Response,
+        responses={200: _TEXT},
+        tags=["recordings"],
+    )
     async def translations(
         file: _File,
         model: _ModelField = None,
@@ -170,6 +196,7 @@ async def _streamed(
     transcriber: FileTranscriber, request: FileRequest, file: UploadFile, pool: JobPool
 ) -> Response:
     _check(transcriber, request)
+    pool.check()
     copy = await asyncio.to_thread(_copied, file.file)  # the upload is closed with this function
 
     def pieces() -> Iterator[str]:
@@ -186,14 +213,15 @@ async def _streamed(
 
     first = await begun(held())
 
-    async def events() -> AsyncIterator[bytes]:
+    async def events() -> AsyncGenerator[bytes, None]:
         text = ""
-        async for piece in first:
-            text += piece
-            yield frame({"type": "transcript.text.delta", "delta": piece})
+        async with aclosing(first):
+            async for piece in first:
+                text += piece
+                yield frame({"type": "transcript.text.delta", "delta": piece})
         yield frame({"type": "transcript.text.done", "text": text})
 
-    return StreamingResponse(last_words(events()), media_type="text/event-stream")
+    return Streamed(last_words(events()), "text/event-stream")
 
 
 def _check(transcriber: FileTranscriber, request: FileRequest) -> None:

@@ -60,10 +60,8 @@ class CausalWhisper:
     The state grows to `max_window_seconds` of sound and then begins anew.
 
     Attributes:
-        model: see below.
-        config: likewise.
-        engines: likewise; their `bank` holds LoRA adapters for `with_adapter`.
-        adapter: name of the one it hears with; None for none.
+        engines: hear and read, for all who share them; their `bank` holds LoRA adapters.
+        adapter: name of the one that it hears with; None for none.
 
     Args:
         model: a Whisper with a causal adapter merged in, turned to inference.

@@ -122,8 +122,9 @@ def read_all(
             parts, causal, after, *(parted(rows, embedded) for rows in projected), strict=True
         ):
             q, k, v = map(own.split_heads, new)
-            kept.append(_for_rows(part.past[index], len(part.tokens)).append(k, v))
-            read_back = attend_few(q, *kept[-1], mask)
+            past = _for_rows(part.past[index], len(part.tokens)).append(k, v)
+            kept.append(past)
+            read_back = attend_few(q, past.keys, past.values, mask)
             seen.append(read_back.transpose(1, 2).flatten(2))
         h = joined(seen)
         (y,) = adapt(lora, index, "self_attn.out_proj", h, own.out_proj(h))

@@ -193,5 +193,5 @@ def _adapted(
         return
     with bank.reading(adapters) as slots:
         sizes = [part.shape[0] * part.shape[1] for part in like]
-        grouping = grouped(slots, sizes, like[0].device)
-        yield lora_rows(bank.encoder, grouping), lora_rows(bank.decoder, grouping)
+        groupings = grouped(slots, sizes, like[0].device)
+        yield lora_rows(bank.encoder, groupings), lora_rows(bank.decoder, groupings)

@@ -1,6 +1,6 @@
 """From a name to a recogniser of live speech."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,6 +21,8 @@ from echoic.asr.whisper.streaming.alignatt import AlignAtt, AlignAttConfig
 from echoic.asr.whisper.streaming.blocks import Blocks
 from echoic.asr.whisper.streaming.causal import CausalWhisper
 from echoic.asr.whisper.streaming.config import CausalConfig
+from echoic.asr.whisper.streaming.engines import Engines
+from echoic.asr.whisper.streaming.lora_bank import LoraBank
 from echoic.streaming.recognizer import Recognizer
 
 Policy = Literal["causal", "agreement", "alignatt"]
@@ -38,6 +40,7 @@ def load_recognizer(
     language: str | None = None,
     beam_size: int = 1,
     language_adapters: Sequence[str | Path] = (),
+    adapters: Mapping[str, str | Path] | None = None,
 ) -> Recognizer[Any]:
     """Load a recogniser of live speech.
 
@@ -54,9 +57,11 @@ def load_recognizer(
         language: code of the speech; None for English, or to find out (not with "causal").
         beam_size: hypotheses kept; 1 is greedy.
         language_adapters: folders of adapters for some languages.
+        adapters: folders of LoRA adapters by a name of their own, for "causal": `with_adapter` of
+            the recogniser gives one that hears with them, in one batch with all others.
 
     Raises:
-        CheckpointError: no such model, no adapter for it, or language adapters of another.
+        CheckpointError: no such model, no adapter for it, or adapters of another.
         ValueError: a setting that is not possible; says what is.
     """
     if policy not in POLICIES:
@@ -64,7 +69,11 @@ def load_recognizer(
     size = DEFAULT_CHUNK_MS[policy] if chunk_ms is None else chunk_ms
     where = named_device(device)
     if policy == "causal":
-        return _causal(model, size, where, dtype, language, beam_size, language_adapters)
+        return _causal(
+            model, size, where, dtype, language, beam_size, language_adapters, adapters or {}
+        )
+    if adapters:
+        raise ValueError(f"adapters are for the policy causal, not {policy}: merge one instead")
     whisper = load_whisper(model, device=where, dtype=dtype, language_adapters=language_adapters)
     if policy == "agreement":
         settings = AgreementConfig(chunk_ms=round(size), language=language, beam_size=beam_size)
@@ -137,6 +146,7 @@ def _causal(
     language: str | None,
     beam_size: int,
     language_adapters: Sequence[str | Path],
+    adapters: Mapping[str, str | Path],
 ) -> CausalWhisper:
     adapter = find_adapter(model)
     settings = adapter.streaming
@@ -160,4 +170,7 @@ def _causal(
     whisper = load_causal_model(
         adapter, device=device, dtype=dtype, language_adapters=language_adapters
     )
-    return CausalWhisper(whisper, config)
+    bank = LoraBank(whisper, base=adapter)
+    for name, folder in adapters.items():
+        bank.put(name, load_adapter(folder))
+    return CausalWhisper(whisper, config, engines=Engines.of(whisper, bank))

@@ -9,7 +9,7 @@ import torch
 from random_whisper import random_whisper
 from torch.utils.flop_counter import FlopCounterMode
 
-from echoic.asr.whisper.encoder import EncoderLayer
+from echoic.asr.whisper.streaming import encoder
 from echoic.asr.whisper.streaming.blocks import Blocks
 from echoic.asr.whisper.streaming.causal import CausalWhisper
 from echoic.asr.whisper.streaming.config import CausalConfig
@@ -84,13 +84,13 @@ def test_linear_work_of_a_block_is_the_same_at_second_2_and_second_20() -> None:
 @pytest.mark.parametrize("context", [None, 48])
 def test_every_frame_is_encoded_once(context: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     frames: list[int] = []
-    finish_layer = EncoderLayer.finish
+    feed_forward = encoder.feed_forward
 
-    def count(layer, x, which=None):
+    def count(layer, x, *others):
         frames.append(x.shape[0])
-        return finish_layer(layer, x, which)
+        return feed_forward(layer, x, *others)
 
-    monkeypatch.setattr(EncoderLayer, "finish", count)
+    monkeypatch.setattr(encoder, "feed_forward", count)
     recognizer = CausalWhisper(random_whisper(), CausalConfig(Blocks(16, left_context=context)))
     recognizer.step(recognizer.initial_state(), torch.zeros(1, 200 + 30 * BLOCK))
     layers = len(random_whisper().encoder.layers)
