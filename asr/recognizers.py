@@ -1,6 +1,6 @@
 """Live recognisers by the name of their model, whatever its kind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ def load_live(
     beam_size: int = 1,
     hotwords: str | None = None,
     language_adapters: Sequence[str | Path] = (),
+    adapters: Mapping[str, str | Path] | None = None,
 ) -> Live:
     """Load a live recogniser, and tell its language.
 
@@ -51,6 +52,8 @@ def load_live(
         beam_size: hypotheses kept; 1 is greedy.
         hotwords: words to expect, of a Paraformer alone; see `HotWords.parse`.
         language_adapters: folders of adapters for some languages, of a Whisper alone.
+        adapters: folders of LoRA adapters by name, that single streams may have, of a causal Whisper
+            alone; see `CausalWhisper.with_adapter`.
 
     Raises:
         CheckpointError: no such model, none that streams, or language adapters of another.
@@ -60,6 +63,8 @@ def load_live(
         refuse_adapters(language_adapters)
         if policy != "causal":
             raise ValueError(f"the policy {policy} is Whisper's; a Paraformer needs none")
+        if adapters:
+            raise ValueError("adapters are of a causal Whisper; a Paraformer takes none")
         if beam_size != 1:
             raise ValueError(f"beam_size is {beam_size}; a Paraformer decodes in one pass: take 1")
         found = paraformer.load_recognizer(
@@ -81,5 +86,6 @@ def load_live(
         language=None if language is None else language_code(language),
         beam_size=beam_size,
         language_adapters=language_adapters,
+        adapters=adapters or {},
     )
     return Live(recognizer, language or whisper.only_language(recognizer))

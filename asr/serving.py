@@ -14,23 +14,29 @@ from echoic.asr.recognizers import load_live
 from echoic.asr.source import Source
 from echoic.asr.transcriber import Transcriber
 from echoic.asr.transcript import Transcript
+from echoic.asr.whisper.streaming.causal import CausalWhisper
 from echoic.audio.io import AudioDecodeError, info
 from echoic.streaming.server.models import FileRequest, FileTranscript, LiveModel, Refused
 
 
-def live_model(name: str, **settings: Any) -> LiveModel:
-    """Load a recogniser of live streams.
+def live_models(name: str, **settings: Any) -> list[LiveModel]:
+    """Load a recogniser of live streams, and what it becomes by each of its adapters.
 
     Args:
         name: see `load_live`.
-        **settings: see there.
+        **settings: see there; `adapters` are models by the names given to them.
 
     Raises:
         CheckpointError, ValueError: see `load_live`.
     """
     live = load_live(name, **settings)
     separator = "" if live.language in UNSPACED else " "
-    return LiveModel(short_name(name), live.recognizer, live.language, separator=separator)
+    found = [LiveModel(short_name(name), live.recognizer, live.language, separator=separator)]
+    if isinstance(live.recognizer, CausalWhisper):
+        for adapter in live.recognizer.engines.bank.names:
+            recognizer = live.recognizer.with_adapter(adapter)
+            found.append(LiveModel(adapter, recognizer, live.language, separator=separator))
+    return found
 
 
 def short_name(model: str) -> str:

@@ -4,6 +4,7 @@ Nothing here imports torch before the command runs.
 """
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,14 @@ def serve(
     policy: Annotated[str, _option("Of a live Whisper: causal, agreement, alignatt.", MODELS)] = (
         "causal"
     ),
+    adapter: Annotated[
+        list[str] | None,
+        _option(
+            "LoRA adapter of the live model that streams choose as a model; can be given again.",
+            MODELS,
+            metavar="NAME=FOLDER",
+        ),
+    ] = None,
     chunk_ms: Annotated[float | None, _option("Sound of a live stream heard at once.", MODELS)] = (
         None
     ),
@@ -118,6 +127,7 @@ def serve(
             device=device,
             dtype=dtype,
             threads=threads,
+            adapters=named_folders(adapter or ()),
         )
     except (ValueError, OSError) as e:
         typer.echo(f"echoic: {e}", err=True)
@@ -131,6 +141,23 @@ def serve(
         raise typer.Exit(FAILED) from e
 
 
+def named_folders(given: Iterable[str]) -> dict[str, str]:
+    """Return folders by name, of `NAME=FOLDER` each.
+
+    Raises:
+        ValueError: another form, or a name twice.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not (name and equals and folder):
+            raise ValueError(f"--adapter {text}: expected NAME=FOLDER")
+        if name in found:
+            raise ValueError(f"--adapter {name} is given twice: choose another name")
+        found[name] = folder
+    return found
+
+
 def load_catalog(
     model: str,
     live: str,
@@ -142,13 +169,14 @@ def load_catalog(
     device: str,
     dtype: str,
     threads: int | None,
+    adapters: dict[str, str],
 ) -> "Catalog":
     """Load what is to be served; this is where torch comes in.
 
     Raises:
         ValueError, OSError: a model that is not there, or cannot be served so.
     """
-    from echoic.asr.serving import ServedTranscriber, live_model
+    from echoic.asr.serving import ServedTranscriber, live_models
     from echoic.streaming.server.models import Catalog
     from echoic.tts.box import DEFAULT
 
@@ -160,9 +188,8 @@ def load_catalog(
         )
     if live != NOTHING:
         note(f"loading {live} for live streams")
-        streams.append(
-            live_model(live, policy=policy, chunk_ms=chunk_ms, device=device, dtype=dtype)
-        )
+        settings = {"policy": policy, "chunk_ms": chunk_ms, "device": device, "dtype": dtype}
+        streams += live_models(live, adapters=adapters, **settings)
     if talker != NOTHING:
         from echoic.tts.errors import TtsError
         from echoic.tts.serving import ServedTalker

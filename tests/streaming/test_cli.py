@@ -23,6 +23,8 @@ def test_wrong_usage_is_one_line(tmp_path: Path):
         (["-m", "none", "--talker", "none"], "nothing is to be served"),
         (["--api-key-file", str(empty)], "holds no key"),
         (["--api-key-file", str(tmp_path / "gone")], "gone"),
+        (["--adapter", "radio"], "expected NAME=FOLDER"),
+        (["--adapter", "radio=a", "--adapter", "radio=b"], "given twice"),
     ):
         result = serve(*options, "-q")
         assert result.exit_code == cli.WRONG_USAGE

@@ -15,6 +15,7 @@ from torch import Tensor
 from whisper_factory import write_folder
 
 from echoic.asr.errors import CheckpointError
+from echoic.asr.serving import live_models
 from echoic.asr.whisper.adapter import Adapter, AdapterConfig, StreamingAdapterConfig, save_adapter
 from echoic.asr.whisper.model import WhisperModel
 from echoic.asr.whisper.streaming.blocks import Blocks
@@ -337,6 +338,11 @@ def test_adapters_are_loaded_beside_a_causal_model(tmp_path: Path):
     assert adapted.adapter == "mine"
     assert adapted.engines is recognizer.engines
     assert adapted.with_adapter(None).adapter is None
+    models = live_models(str(tmp_path / "causal"), dtype="float32", adapters=folders)
+    assert [model.name for model in models] == ["causal", "mine"]
+    assert [model.recognizer.adapter for model in models] == [None, "mine"]
+    with pytest.raises(ValueError, match="a Paraformer takes none"):
+        live_models("paraformer-tiny-en", adapters=folders)
     with pytest.raises(ValueError, match="adapters are for the policy causal, not agreement"):
         load_recognizer("tiny.en", policy="agreement", adapters=folders)
 
