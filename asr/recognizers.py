@@ -52,8 +52,8 @@ def load_live(
         beam_size: hypotheses kept; 1 is greedy.
         hotwords: words to expect, of a Paraformer alone; see `HotWords.parse`.
         language_adapters: folders of adapters for some languages, of a Whisper alone.
-        adapters: folders of LoRA adapters by name, that single streams may have, of a causal Whisper
-            alone; see `CausalWhisper.with_adapter`.
+        adapters: folders of LoRA adapters by name, for single streams of a causal Whisper; see
+            `CausalWhisper.with_adapter`.
 
     Raises:
         CheckpointError: no such model, none that streams, or language adapters of another.
