@@ -14,7 +14,7 @@ from torch.nn import functional
 from echoic.asr.whisper.attention import attend_few
 from echoic.asr.whisper.decoder import Decoder
 from echoic.asr.whisper.streaming.lora_rows import LoraRows, adapt, feed_forward
-from echoic.asr.whisper.streaming.rows import joined, parted
+from echoic.asr.whisper.streaming.rows import joined, joined_heads, parted, parted_heads
 from echoic.streaming.layers.key_values import KeyValues, no_key_values
 
 Past = tuple[KeyValues, ...]
@@ -78,11 +78,10 @@ def hear(
         attention = layer.encoder_attn
         projected = attention.projected_sound(rows)
         projected = adapt(lora, index, "encoder_attn.kv", rows, *projected)
-        keys_values = (parted(r, encoded) for r in projected)
-        for sound, after, *new in zip(sounds, found, *keys_values, strict=True):
-            before = sound[index]
-            keys, values = (attention.split_heads(n).to(before.keys.dtype) for n in new)
-            after.append(before.append(keys, values))
+        dtype = sounds[0][index].keys.dtype
+        keys_values = (parted_heads(r.to(dtype), encoded, attention.num_heads) for r in projected)
+        for sound, after, keys, values in zip(sounds, found, *keys_values, strict=True):
+            after.append(sound[index].append(keys, values))
     return [tuple(layers) for layers in found]
 
 
@@ -117,26 +116,24 @@ def read_all(
         own, sound = layer.self_attn, layer.encoder_attn
         h = layer.self_attn_layer_norm(x)
         projected = adapt(lora, index, "self_attn.qkv", h, *own.projected(h))
+        by_stream = (parted_heads(rows, embedded, own.num_heads) for rows in projected)
         seen = []
-        for part, mask, kept, *new in zip(
-            parts, causal, after, *(parted(rows, embedded) for rows in projected), strict=True
-        ):
-            q, k, v = map(own.split_heads, new)
+        for part, mask, kept, q, k, v in zip(parts, causal, after, *by_stream, strict=True):
             past = _for_rows(part.past[index], len(part.tokens)).append(k, v)
             kept.append(past)
-            read_back = attend_few(q, past.keys, past.values, mask)
-            seen.append(read_back.transpose(1, 2).flatten(2))
-        h = joined(seen)
+            seen.append(attend_few(q, past.keys, past.values, mask))
+        h = joined_heads(seen)
         (y,) = adapt(lora, index, "self_attn.out_proj", h, own.out_proj(h))
         x = x + y
         h = layer.encoder_attn_layer_norm(x)
         (queries,) = adapt(lora, index, "encoder_attn.q_proj", h, sound.q_proj(h))
         heard = []
-        for part, query, look in zip(parts, parted(queries, embedded), looks, strict=True):
-            y, weights = _listen(sound.split_heads(query), part.sound[index])
+        asking = parted_heads(queries, embedded, sound.num_heads)
+        for part, query, look in zip(parts, asking, looks, strict=True):
+            y, weights = _listen(query, part.sound[index])
             heard.append(y)
             look.append(weights)
-        h = joined(heard)
+        h = joined_heads(heard)
         (y,) = adapt(lora, index, "encoder_attn.out_proj", h, sound.out_proj(h))
         x = feed_forward(layer, x + y, lora, index)
     hidden = parted(decoder.layer_norm(x), embedded)
@@ -162,14 +159,17 @@ def _for_rows(past: KeyValues, rows: int) -> KeyValues:
 
 
 def _listen(queries: Tensor, sound: KeyValues) -> tuple[Tensor, Tensor]:
-    """Cross-attention of (R, H, N, D) to one sound: output (R, N, C), weights (R, H, N, T)."""
+    """Cross-attention of (R, H, N, D) to one sound: output (R, H, N, D), weights (R, H, N, T)."""
     rows, _, new, width = queries.shape
-    flat = queries.transpose(0, 1).flatten(1, 2)  # (H, R * N, D)
+    # The hypotheses of a stream are queries of one product: (H, R * N, D).
+    flat = queries[0] if rows == 1 else queries.transpose(0, 1).flatten(1, 2)
     flat = (flat * width**-0.5).to(sound.keys.dtype)
     weights = torch.matmul(flat, sound.keys[0].transpose(1, 2)).float().softmax(-1)
     heads = torch.matmul(weights.to(sound.values.dtype), sound.values[0]).to(queries.dtype)
-    heads = heads.unflatten(1, (rows, new)).permute(1, 2, 0, 3)  # (R, N, H, D)
-    return heads.flatten(2), weights.unflatten(1, (rows, new)).transpose(0, 1)
+    if rows == 1:
+        return heads[None], weights[None]
+    heads, weights = (t.unflatten(1, (rows, new)).transpose(0, 1) for t in (heads, weights))
+    return heads, weights
 
 
 def _causal(part: Part) -> Tensor | None:

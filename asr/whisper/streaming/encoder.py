@@ -17,7 +17,7 @@ from echoic.asr.whisper.layer_adapters import LayerAdapters
 from echoic.asr.whisper.streaming import stem
 from echoic.asr.whisper.streaming.blocks import Blocks
 from echoic.asr.whisper.streaming.lora_rows import LoraRows, adapt, feed_forward
-from echoic.asr.whisper.streaming.rows import joined, parted
+from echoic.asr.whisper.streaming.rows import joined, joined_heads, parted, parted_heads
 from echoic.asr.whisper.streaming.stem import StemState
 from echoic.streaming.layers.key_values import KeyValues, no_key_values
 from echoic.streaming.layers.masks import block_causal_mask
@@ -192,18 +192,17 @@ def run_layers(
         attention = layer.self_attn
         h = layer.self_attn_layer_norm(x)
         projected = adapt(lora, index, "self_attn.qkv", h, *attention.projected(h))
+        by_stream = (parted_heads(rows, like, attention.num_heads) for rows in projected)
         heads = []
-        for part, kept, *new in zip(
-            ready, pasts, *(parted(rows, like) for rows in projected), strict=True
-        ):
-            q, k, v = map(attention.split_heads, new)
+        for part, kept, q, k, v in zip(ready, pasts, *by_stream, strict=True):
             after = part.state.past[index].append(k, v)
-            seen = functional.scaled_dot_product_attention(
-                q, after.keys, after.values, attn_mask=part.visible
+            heads.append(
+                functional.scaled_dot_product_attention(
+                    q, after.keys, after.values, attn_mask=part.visible
+                )
             )
-            heads.append(seen.transpose(1, 2).flatten(2))
             kept.append(after if part.limit is None else after.last(part.limit))
-        h = joined(heads)
+        h = joined_heads(heads)
         (y,) = adapt(lora, index, "self_attn.out_proj", h, attention.out_proj(h))
         x = feed_forward(layer, x + y, lora, index)
         if layer.adapters is not None:
