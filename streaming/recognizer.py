@@ -71,6 +71,15 @@ class Recognizer(Protocol[S]):
 
 
 @runtime_checkable
+class CompactRecognizer(Protocol):
+    """A recogniser whose state can be made small where it is to be kept."""
+
+    def compact(self, state: Any, /) -> Any:
+        """Return a state that goes on in the same way, and takes less room."""
+        ...
+
+
+@runtime_checkable
 class SociableRecognizer(Protocol):
     """A recogniser whose steps can be done beside those of other streams, in one batch."""
 

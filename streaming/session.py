@@ -14,7 +14,7 @@ from echoic.audio.silero import SileroVad
 from echoic.streaming import state as states
 from echoic.streaming.events import Event
 from echoic.streaming.gate import Ended, GateAction, GateConfig, GateState, Opened, SpeechGate
-from echoic.streaming.recognizer import Recognizer
+from echoic.streaming.recognizer import CompactRecognizer, Recognizer
 from echoic.streaming.sound import Intake, IntakeState, Mono, as_mono
 from echoic.streaming.stats import SessionStats, Stopwatch, Tally
 from echoic.streaming.utterance import Outcome, UtteranceRunner, UtteranceState
@@ -245,7 +245,7 @@ class Session(Generic[S]):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the snapshot to a file, whole or not at all."""
-        states.save(path, self._state)
+        states.save(path, compacted(self.recognizer, self._state))
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on from a snapshot that `save` wrote, also in another process.
@@ -313,6 +313,15 @@ class Session(Generic[S]):
             spent = events[-1].compute_ms if events else outcome.state.unbilled_ms
             events = [*events, Event("endpoint", "", at, at, audio_time=at, compute_ms=spent)]
         return outcome._replace(state=self._runner.initial_state(), events=events)
+
+
+def compacted(recognizer: Recognizer[Any], state: SessionState) -> SessionState:
+    """Return a snapshot as it is best kept: small, where the recogniser can make it so."""
+    if not isinstance(recognizer, CompactRecognizer):
+        return state
+    utterance = state.utterance
+    small = replace(utterance, recognizer=recognizer.compact(utterance.recognizer))
+    return replace(state, utterance=small)
 
 
 def _counted(tally: Tally, mono: Mono) -> Tally:

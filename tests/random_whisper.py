@@ -20,7 +20,7 @@ def random_whisper(*, multilingual: bool = False, dtype: str = "float32") -> Whi
     """
     with torch.inference_mode(False):  # those who come later may want gradients
         model = fresh_whisper(multilingual=multilingual)
-    return model.to_inference(device=torch.device("cpu"), dtype=dtype)
+        return model.to_inference(device=torch.device("cpu"), dtype=dtype)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from echoic.streaming.server.kept import Identity, KeptSession, retry_seconds
 from echoic.streaming.server.metrics import Metrics
 from echoic.streaming.server.models import Catalog, LiveModel
 from echoic.streaming.server.stream_settings import StreamSettings, lost
-from echoic.streaming.session import SessionState
+from echoic.streaming.session import SessionState, compacted
 
 log = logging.getLogger(__name__)
 
@@ -257,6 +257,7 @@ class Sessions:
                 # Events before the snapshot were sent to this loop before its result was.
                 record, safe = session.record, session.received
             store, identity = self._store, session.identity
+            state = compacted(session.model.recognizer, state)
             await loop.run_in_executor(self._writers, lambda: store.save(identity, state, record))
         except (RuntimeError, OSError) as error:
             log.warning("no checkpoint of session %s: %s", session.identity.id, error)

@@ -155,6 +155,13 @@ class CausalWhisper:
         """End the utterance: hear what is left and a little silence, and say the last word."""
         return alone(self.finishing(state))
 
+    def compact(self, state: CausalState) -> CausalState:
+        """Return a state to be kept, a tenth as large; the next step hears its sound again.
+
+        What follows is the same, to the last bit where it is the same in any company.
+        """
+        return state._replace(window=self._listener.compact(state.window))
+
     @torch.inference_mode()
     def stepping(self, state: CausalState, wav: Tensor) -> Work[tuple[CausalState, list[Event]]]:
         """`step` as work that may have company."""
@@ -164,6 +171,9 @@ class CausalWhisper:
             raise ValueError(
                 "the state is of a stream with another adapter: go on with the recogniser it had"
             )
+        if state.window.is_compact:
+            window = yield from self._listener.whole(state.window)
+            state = state._replace(window=window)
         sound = torch.cat([state.pending, wav.float().cpu()], dim=1)
         events: list[Event] = []
         while sound.shape[1] >= (wanted := self._listener.wanted(state.window)):

@@ -50,15 +50,24 @@ class Listener:
         other._adapter = adapter
         return other
 
-    def open(self, start: int = 0) -> Window:
-        """Return a window that begins at a sample of the utterance."""
+    def open(self, start: int = 0, loudest: Tensor | None = None) -> Window:
+        """Return a window that begins at a sample of the utterance.
+
+        Args:
+            start: the sample.
+            loudest: (1, 1) running maximum of the features there; None where nothing was heard.
+        """
         device = self.model.device
+        mel = self.log_mel.initial_state(1, device=device)
+        if loudest is not None:
+            mel = mel._replace(loudest=loudest)
         return Window(
             start,
             torch.empty(1, 0),
-            self.log_mel.initial_state(1, device=device),
+            mel,
             self.encoder.initial_state(1, device=device, which=self.which),
             no_past(self.model.decoder, device),
+            mel.loudest,
         )
 
     def wanted(self, window: Window) -> int:
@@ -74,8 +83,22 @@ class Listener:
 
     def again(self, window: Window, sample: int) -> Work[Window]:
         """Return a window that begins at a later sample of the utterance, with what was heard."""
-        fresh = self.open(sample)
         # What was loud stays loud: the features of the new window are those of the old one.
-        fresh = fresh._replace(mel=fresh.mel._replace(loudest=window.mel.loudest))
+        fresh = self.open(sample, window.mel.loudest)
         rest = window.wav[:, sample - window.start :].clone()
-        return (yield from self.hearing(fresh, rest))
+        return (yield from self.hearing(fresh._replace(opened=rest.shape[1]), rest))
+
+    def compact(self, window: Window) -> Window:
+        """Return a window without what can be made again of its sound, a tenth of its size."""
+        fresh = self.open(window.start, window.loudest)
+        return fresh._replace(wav=window.wav, opened=window.opened)
+
+    def whole(self, window: Window) -> Work[Window]:
+        """Hear again what a compact window has heard, in the same pieces: with the same result."""
+        heard = self.open(window.start, window.loudest)._replace(opened=window.opened)
+        left = window.wav
+        size = window.opened or self.wanted(heard)
+        while left.shape[1]:
+            heard = yield from self.hearing(heard, left[:, :size])
+            left, size = left[:, size:], self.wanted(heard)
+        return heard

@@ -22,6 +22,8 @@ class Window(NamedTuple):
         mel: state of the features.
         encoder: state of the encoder.
         sound: keys and values of every frame for the decoder.
+        loudest: (1, 1) running maximum of the features where the window began.
+        opened: samples that were heard at once when it began.
     """
 
     start: int
@@ -29,11 +31,18 @@ class Window(NamedTuple):
     mel: LogMelState
     encoder: EncoderState
     sound: Past
+    loudest: Tensor
+    opened: int = 0
 
     @property
     def frames(self) -> int:
         """Encoder frames of 20 ms that the decoder can hear."""
         return self.sound[0].length
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether the sound must be heard again: there is some, but nothing made of it."""
+        return not self.frames and bool(self.wav.shape[1])
 
     @property
     def heard(self) -> float:

@@ -2,12 +2,14 @@
 
 import functools
 import random
+from pathlib import Path
 
 import pytest
 import torch
 from random_whisper import random_whisper
 from scripted_whisper import Scripted, Spoken, check_promises, finals, listen
 from speech_data import novel, tiny_en
+from streaming_laws import comparable
 from torch import Tensor
 
 from echoic.asr.metrics import word_error_rate
@@ -230,3 +232,32 @@ def test_real_speech_passes_from_window_to_window() -> None:
         if a == b
     ]
     assert len(doubled) <= 1
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_a_state_that_was_kept_small_goes_on_the_same(dtype: str, tmp_path: Path) -> None:
+    """Through windows that began anew, saved at any moment; the sound is heard again."""
+    config = CausalConfig(
+        Blocks(10, first=25), show_confidence=0.0, max_window_seconds=6.0, keep_seconds=1.5
+    )
+    recognizer = CausalWhisper(random_whisper(dtype=dtype), config)
+    wav = torch.cat([u.wav for u in novel()])[None, : 20 * RATE]
+    state, expected = recognizer.initial_state(), []
+    kept, found = recognizer.initial_state(), []
+    for number, part in enumerate(wav.split(7_001, dim=1)):
+        state, events = recognizer.step(state, part)
+        expected += events
+        if number % 3 == 0:
+            states.save(tmp_path / "state", recognizer.compact(kept))
+            kept = states.load(tmp_path / "state", recognizer.initial_state())
+        kept, events = recognizer.step(kept, part)
+        found += events
+    assert state.window.start > 6 * RATE
+    assert comparable(found) == comparable(expected)
+    assert comparable(recognizer.finish(kept)[1]) == comparable(recognizer.finish(state)[1])
+
+
+def test_a_state_that_is_kept_is_a_tenth_of_one_that_is_used() -> None:
+    recognizer = CausalWhisper(tiny_en(), CausalConfig(Blocks(50)))
+    state, _ = recognizer.step(recognizer.initial_state(), novel()[1].wav[None, : 5 * RATE])
+    assert states.num_bytes(recognizer.compact(state)) < 0.1 * states.num_bytes(state)

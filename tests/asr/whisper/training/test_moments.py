@@ -119,7 +119,7 @@ def test_the_tail_form_is_the_live_decoder(blocks: Blocks, hold: float) -> None:
             for end in times.block_ends:
                 (sound,) = hear(decoder, [sound], [encoded[:, before:end]])
                 mel: Any = None
-                window = Window(0, torch.empty(1, 0), mel, mel, sound)
+                window = Window(0, torch.empty(1, 0), mel, mel, sound, mel)
                 text = alone(told.saying(text, window))
                 before = end
         assert text.frozen.length > 3 or hold > 1
