@@ -85,12 +85,7 @@ def hear(
     return [tuple(layers) for layers in found]
 
 
-def read(decoder: Decoder, part: Part, heads: tuple[tuple[int, int], ...]) -> Reading:
-    """Run new tokens of one stream through the decoder; see `read_all`."""
-    return read_all(decoder, [part], heads)[0]
-
-
-def read_all(
+def read(
     decoder: Decoder,
     parts: Sequence[Part],
     heads: tuple[tuple[int, int], ...],

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from echoic.asr.whisper.decoder import Decoder
 from echoic.asr.whisper.model import WhisperModel
-from echoic.asr.whisper.streaming.decoder import Part, Reading, hear, read_all
+from echoic.asr.whisper.streaming.decoder import Part, Reading, hear, read
 from echoic.asr.whisper.streaming.encoder import CausalEncoder, Prepared, run_layers
 from echoic.asr.whisper.streaming.lora_bank import NO_ADAPTER, LoraBank
 from echoic.asr.whisper.streaming.lora_rows import LoraRows, grouped, lora_rows
@@ -146,7 +146,7 @@ class ReadEngine:
         parts = [question.part for question in questions]
         adapters = [question.adapter for question in questions]
         with _adapted(self.bank, adapters, [part.tokens for part in parts]) as (_, lora):
-            readings = read_all(self.decoder, parts, self.heads, lora)
+            readings = read(self.decoder, parts, self.heads, lora)
         asked = [
             reading.hidden[:, question.first :]
             for reading, question in zip(readings, questions, strict=True)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 from random_whisper import random_whisper
+from read_one import read_one
 from torch import Tensor
 
 from echoic.asr.whisper.model import WhisperModel
-from echoic.asr.whisper.streaming.decoder import Part, Past, Reading, hear, no_past, read
+from echoic.asr.whisper.streaming.decoder import Part, Past, Reading, hear, no_past
 
 HEADS = ((1, 0), (0, 1))
 
@@ -23,7 +24,9 @@ def heard(model: WhisperModel, encoded: Tensor) -> Past:
 def test_one_pass_is_whispers_own_decoder() -> None:
     model, encoded = random_whisper(), sound(40)
     tokens = torch.tensor([[50257, 50362, 400, 13, 2000]])
-    found = read(model.decoder, Part(tokens, no_past(model.decoder), heard(model, encoded)), HEADS)
+    found = read_one(
+        model.decoder, Part(tokens, no_past(model.decoder), heard(model, encoded)), HEADS
+    )
     cache = model.decoder.start(encoded, capacity=8)
     hidden, weights = model.decoder.cross_scores(tokens, cache, HEADS)
     torch.testing.assert_close(found.hidden, hidden, rtol=1e-4, atol=1e-4)
@@ -40,7 +43,7 @@ def test_sound_can_be_heard_in_parts_and_tokens_read_in_parts() -> None:
         (pieces,) = hear(model.decoder, [pieces], [part])
     past, parts = no_past(model.decoder), []
     for cut in (ids[:2], ids[2:3], ids[3:]):
-        reading = read(model.decoder, Part(torch.tensor([cut]), past, pieces), HEADS)
+        reading = read_one(model.decoder, Part(torch.tensor([cut]), past, pieces), HEADS)
         past = reading.past
         parts.append(reading.hidden)
     torch.testing.assert_close(torch.cat(parts, 1), whole.hidden, rtol=1e-4, atol=1e-4)
@@ -51,7 +54,7 @@ def test_sound_can_be_heard_in_parts_and_tokens_read_in_parts() -> None:
 
 def read_all(model: WhisperModel, ids: list[int], past_sound: Past) -> Reading:
     tokens = torch.tensor([ids])
-    return read(model.decoder, Part(tokens, no_past(model.decoder), past_sound), HEADS)
+    return read_one(model.decoder, Part(tokens, no_past(model.decoder), past_sound), HEADS)
 
 
 @torch.inference_mode()
@@ -60,7 +63,7 @@ def test_rows_share_the_past_and_the_sound() -> None:
     shared = heard(model, sound(20))
     trunk = read_all(model, [50257, 50362, 7], shared).past
     columns = [[400], [13], [900]]
-    together = read(model.decoder, Part(torch.tensor(columns), trunk, shared), HEADS)
+    together = read_one(model.decoder, Part(torch.tensor(columns), trunk, shared), HEADS)
     for row, column in enumerate(columns):
         alone = read_all(model, [50257, 50362, 7, *column], shared)
         torch.testing.assert_close(together.hidden[row, -1], alone.hidden[0, -1], atol=1e-4, rtol=0)
@@ -73,7 +76,7 @@ def test_nothing_given_is_changed() -> None:
     shared = heard(model, sound(20))
     trunk = read_all(model, [50257, 50362], shared).past
     before = [(p.keys.clone(), p.values.clone()) for p in (*trunk, *shared)]
-    read(model.decoder, Part(torch.tensor([[5, 6]]), trunk, shared), HEADS)
+    read_one(model.decoder, Part(torch.tensor([[5, 6]]), trunk, shared), HEADS)
     for pair, (keys, values) in zip((*trunk, *shared), before, strict=True):
         assert torch.equal(pair.keys, keys)
         assert torch.equal(pair.values, values)

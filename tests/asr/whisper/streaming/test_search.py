@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from random_whisper import random_whisper
+from read_one import read_one
 from speech_data import novel, tiny_en
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from echoic.asr.whisper.model import WhisperModel
 from echoic.asr.whisper.streaming.blocks import Blocks
 from echoic.asr.whisper.streaming.causal import CausalWhisper
 from echoic.asr.whisper.streaming.config import CausalConfig
-from echoic.asr.whisper.streaming.decoder import Part, Past, hear, no_past, read
+from echoic.asr.whisper.streaming.decoder import Part, Past, hear, no_past
 from echoic.asr.whisper.streaming.engines import Engines
 from echoic.asr.whisper.streaming.saying import tail_rules
 from echoic.asr.whisper.streaming.search import Keep, Tail, TailRules, TailSearch
@@ -74,7 +75,7 @@ def moment(seed: int) -> Moment:
     past = no_past(model.decoder)
     if frozen:
         ids = torch.tensor([[*START, *frozen][:-1]])
-        past = read(model.decoder, Part(ids, past, early), ((1, 0),)).past
+        past = read_one(model.decoder, Part(ids, past, early), ((1, 0),)).past
     (sound,) = hear(model.decoder, [early], [encoded[:, 5:]])
     return Moment(frozen, past, sound)
 
@@ -94,7 +95,7 @@ def plain_greedy(
     said: list[int] = []
     while len(said) < longest:
         ids = torch.tensor([[*fed, *said]])
-        hidden = read(model.decoder, Part(ids, past, sound), ((1, 0),)).hidden[0, -1]
+        hidden = read_one(model.decoder, Part(ids, past, sound), ((1, 0),)).hidden[0, -1]
         scores = model.decoder.logits(hidden) + rules.never
         if sealed and not said:
             scores[rules.joins] = -torch.inf
@@ -168,7 +169,9 @@ def test_what_a_tail_knows_of_its_tokens(keep: Keep) -> None:
     found = find(search(keep), at, [], [])
     ids = torch.tensor([[*at.fed, *found.tokens]])
     with torch.inference_mode():
-        whole = read(random_whisper().decoder, Part(ids, at.past, at.sound), search().engine.heads)
+        whole = read_one(
+            random_whisper().decoder, Part(ids, at.past, at.sound), search().engine.heads
+        )
         rows = random_whisper().decoder.logits(whole.hidden[0, len(at.fed) - 1 :])
         rows = rows + few_words().never
     chosen = torch.tensor([*found.tokens, END])[:, None]
@@ -189,7 +192,7 @@ def check_the_papers_rule(seed: int) -> int:
     ids = torch.tensor([[*at.fed, *draft]])
     with torch.inference_mode():
         part = Part(ids, at.past, at.sound)
-        hidden = read(random_whisper().decoder, part, ((1, 0),)).hidden[0]
+        hidden = read_one(random_whisper().decoder, part, ((1, 0),)).hidden[0]
         rows = random_whisper().decoder.logits(hidden[len(at.fed) - 1 :]) + few_words().never
     now = [float(row[token]) for row, token in zip(rows, draft, strict=False)]
     before = [score + rng.choice([-1.0, -0.1, -0.1, 0.1]) for score in now]

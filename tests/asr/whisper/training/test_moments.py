@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from random_whisper import random_whisper
+from read_one import read_one
 from torch import Tensor
 
 from echoic.asr.whisper.streaming.blocks import Blocks
 from echoic.asr.whisper.streaming.config import CausalConfig
-from echoic.asr.whisper.streaming.decoder import Part, Past, hear, no_past, read
+from echoic.asr.whisper.streaming.decoder import Part, Past, hear, no_past
 from echoic.asr.whisper.streaming.engines import Engines, Said
 from echoic.asr.whisper.streaming.saying import Speaker, Text
 from echoic.asr.whisper.streaming.search import Tail, TailSearch
@@ -138,7 +139,7 @@ def test_the_prefix_form_is_a_decoder_that_begins_anew(blocks: Blocks) -> None:
             for block, end in enumerate(times.block_ends):
                 (sound,) = hear(decoder, [no_past(decoder)], [encoded[:, :end]])
                 ids = torch.tensor([[*prompt, *tokens[: times.num_said(block)]]])
-                reading = read(decoder, Part(ids, no_past(decoder), sound), ((1, 0),))
+                reading = read_one(decoder, Part(ids, no_past(decoder), sound), ((1, 0),))
                 expected.append(reading.hidden[0])
         for found in laid_out("prefix", tokens, times, encoded):
             assert_same(found, expected)
