@@ -45,7 +45,7 @@ class KeptSession:
         identity: what never changes.
         model: what hears it.
         log: events that may not have been seen.
-        stream: in the scheduler.
+        stream: in the scheduler; None once it has ended, as its state is large.
         received: samples of the client's that were taken.
         safe: samples that need not be sent again, whatever happens to this process; -1 where not
             even the session's beginning is.
@@ -105,7 +105,7 @@ class KeptSession:
         self.changed.set()
 
     def _end(self, error: Exception | None) -> None:
-        self.ended, self.error = True, error
+        self.ended, self.error, self.stream = True, error, None
         self.changed.set()
 
     async def take(self, wav: np.ndarray[Any, Any], rate: int) -> None:
@@ -117,9 +117,11 @@ class KeptSession:
         """
         async with self.lock:
             try:
-                while self.stream is None or not self.stream.put(wav, rate):
+                while self.stream is not None and not self.stream.put(wav, rate):
                     await asyncio.sleep(_FULL_SECONDS)
             except RuntimeError:  # it has ended; if by a failure, `on_end` says why
+                return
+            if self.stream is None:
                 return
             seconds = wav.shape[1] / rate
             self.received += round(seconds * self.identity.sample_rate)

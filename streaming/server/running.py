@@ -8,7 +8,7 @@ import uvicorn
 
 from echoic.streaming.server.app import Server
 from echoic.streaming.server.config import ServerConfig
-from echoic.streaming.server.watch import Http, Watch
+from echoic.streaming.server.watch import Http, Socket, Watch
 
 # Of one connection in the system: what a client does not read shows soon, and takes no more.
 _SEND_BUFFER = 1 << 18
@@ -30,7 +30,7 @@ class Running(uvicorn.Server):
                 log_level="warning",
                 access_log=False,  # addresses of sockets may hold what is private
                 http=Http,
-                ws="websockets-sansio",
+                ws=Socket,
                 ws_per_message_deflate=False,  # sound hardly gets smaller, and it takes long
                 ws_max_size=config.max_frame_bytes,
                 ws_ping_interval=config.ping_seconds,

@@ -40,10 +40,11 @@ ANY_VOICE = frozenset(
     ]
 )
 MAX_TEXT = 4096
+_BINARY = {"type": "string", "format": "binary"}
 _SOUND: dict[str, Any] = {
     "description": "The sound, or events of it in base64.",
     "content": {
-        **dict.fromkeys(MEDIA_TYPES.values(), {"schema": {"type": "string", "format": "binary"}}),
+        **{media: {"schema": _BINARY} for media in MEDIA_TYPES.values()},
         "text/event-stream": {},
     },
 }
@@ -65,9 +66,9 @@ class SpeechRequest(BaseModel):
     voice: Annotated[str, Field(max_length=200)] | VoiceId | None = None
     instructions: Annotated[str | None, Field(max_length=MAX_TEXT)] = None
     response_format: SoundFormat = "mp3"
-    speed: Annotated[float, Field(ge=0.25, le=4)] = 1.0
+    speed: Annotated[float, Field(ge=0.25, le=4, strict=True)] = 1.0
     stream_format: Literal["audio", "sse"] = "audio"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
 
 
 def router(catalog: Catalog, pool: JobPool) -> APIRouter:

@@ -41,7 +41,8 @@ class _Text:
         self._length += len(text)
         if self._length > _MAX_TEXT:
             raise ApiError(413, f"more than {_MAX_TEXT} characters were sent", code="text_too_long")
-        self._pieces.put(text)
+        if text:  # empty ones would have no end
+            self._pieces.put(text)
 
     def end(self) -> None:
         self._pieces.put(None)

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 # Of a request: its first line and headers.
 _MAX_HEAD = 1 << 16
 _TOO_LONG = "The request's head is too long."
-_BAD_SOCKET = "The request for a WebSocket is invalid."
+_BAD_SOCKET = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Http(HttpToolsProtocol):
@@ -49,15 +51,22 @@ class Http(HttpToolsProtocol):
         self.head = None
         super().on_headers_complete()
 
-    def handle_websocket_upgrade(self) -> None:
-        """Become a WebSocket; where it asks for that wrongly, uvicorn would forget to close."""
-        before = set(self.connections)
-        try:
-            super().handle_websocket_upgrade()
-        except Exception:
-            self.connections.difference_update(set(self.connections) - before)
-            self.connections.add(self)
-            self.send_400_response(_BAD_SOCKET)
+
+class Socket(WebSocketsSansIOProtocol):
+    """Uvicorn's WebSocket, where a wrong request for one is answered, and no goodbye takes long."""
+
+    def __init__(self, config: Config, *args: Any, **settings: Any) -> None:
+        super().__init__(config, *args, **settings)
+        self.close_timeout = min(self.close_timeout, config.ws_ping_timeout or self.close_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; the first time that is the request as a whole."""
+        super().data_received(data)
+        if not (self.handshake_initiated or self.close_sent):
+            # `websockets` gave it up without a word; uvicorn would keep it, and fail at its end.
+            self.close_sent = True
+            self.transport.write(_BAD_SOCKET)
+            self.transport.close()
 
 
 class _Seen(NamedTuple):

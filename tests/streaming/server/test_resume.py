@@ -11,19 +11,23 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from faulty_clients import vanish
 from served import RATE, bursts, heard_alone, parts, plain, serving
 from websockets.sync.client import ClientConnection, connect
 
 from echoic.audio.io import AudioDecodeError
 from echoic.streaming.client import StreamClient, StreamError, StreamOptions, stream, stream_file
 from echoic.streaming.events import Event
+from echoic.streaming.server.checkpoints import Store
 from echoic.streaming.server.config import ServerConfig
+from echoic.streaming.server.sessions import Sessions
 
 WAV = bursts(12)
 FINALS = [event for event in heard_alone(WAV) if event["type"] == "final"]
@@ -193,6 +197,49 @@ def test_a_damaged_checkpoint_is_a_session_that_is_not_there(tmp_path: Path):
         link.close()
 
 
+def test_only_files_of_sessions_are_forgotten(tmp_path: Path):
+    ours = [f"{'A' * 22}.json", f"{'A' * 22}.state", ".session.x_1y", f".{'B' * 22}.state.x_1y"]
+    kept = [f"{'C' * 22}.json", "package.json", "solid.state", ".gitignore", ".x.state.y", "notes"]
+    now = [time.time() + 10]
+    store = Store(tmp_path, clock=lambda: now[0])
+    for name in (*ours, *kept):
+        (tmp_path / name).write_text("{}")
+    store.sweep({"C" * 22}, keep_seconds=60)
+    assert len(list(tmp_path.iterdir())) == len(ours) + len(kept)
+    now[0] += 61
+    store.sweep({"C" * 22}, keep_seconds=60)
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_two_sockets_that_restore_a_session_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Both wait for room, and come to it one after the other: there is one stream."""
+    config = ServerConfig(port=0, state_dir=tmp_path, checkpoint_seconds=0.05)
+    with serving(parts(config)) as address:
+        link, session = begin(address)
+        link.send(WAV[:RATE].tobytes())
+        until(link, "ack")
+        vanish(link.socket)
+    server, opened = parts(config), Sessions.open_stream
+
+    async def late(*args: Any, **settings: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return await opened(*args, **settings)
+
+    monkeypatch.setattr(Sessions, "open_stream", late)
+    with serving(server) as address:
+        asked = []
+        for _ in range(2):
+            asked.append(connect(address.replace("http", "ws") + "/v1/stream").__enter__())
+            asked[-1].send(json.dumps({"type": "start", "resume": session["id"]}))
+        told = [json.loads(link.recv(timeout=10)) for link in asked]
+        assert [answer["position"] for answer in told] == [RATE, RATE]
+        wait_until(lambda: server.scheduler.stats.streams == 1)
+        for link in asked:
+            link.close()
+
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -205,7 +252,15 @@ run(parts(config), lambda address: print(address, flush=True))
 """
 
 
-def test_a_client_loses_nothing_when_the_server_is_struck(tmp_path: Path):
+def long_word() -> np.ndarray[Any, Any]:
+    """Return a word of five seconds with silence around it: whenever one strikes, it is spoken."""
+    time_ = np.arange(5 * RATE) / RATE
+    tone = (0.3 * 32767 * np.sin(2 * np.pi * 440 * time_)).astype(np.int16)
+    return np.concatenate([np.zeros(RATE // 2, np.int16), tone, np.zeros(RATE, np.int16)])
+
+
+def test_clients_lose_nothing_when_the_server_is_struck(tmp_path: Path):
+    sounds = [WAV, WAV[RATE // 5 :], long_word()]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     ready = [
@@ -240,8 +295,16 @@ def test_a_client_loses_nothing_when_the_server_is_struck(tmp_path: Path):
     try:
         start()
         striker.start()
-        client = stream(f"http://127.0.0.1:{port}", paced(striker), sample_rate=RATE)
-        assert finals(list(client)) == FINALS
+        url = f"http://127.0.0.1:{port}"
+
+        def hear(wav: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+            return finals(list(stream(url, paced(wav, striker), sample_rate=RATE)))
+
+        with ThreadPoolExecutor(len(sounds)) as threads:
+            heard = list(threads.map(hear, sounds))
+        for told, wav in zip(heard, sounds, strict=True):
+            assert told == [event for event in heard_alone(wav) if event["type"] == "final"]
+        assert len(heard[2][0]["words"]) == 1
         assert len(started) == 3
     finally:
         for process in ready:
@@ -249,9 +312,9 @@ def test_a_client_loses_nothing_when_the_server_is_struck(tmp_path: Path):
             process.communicate()
 
 
-def paced(striker: threading.Thread) -> Iterator[bytes]:
+def paced(wav: np.ndarray[Any, Any], striker: threading.Thread) -> Iterator[bytes]:
     """Yield sound as a microphone does, whose last second comes when the server was struck."""
-    parts = list(pieces())
+    parts = list(pieces(wav))
     for number, part in enumerate(parts):
         if number == len(parts) - 10:
             striker.join()
