@@ -26,7 +26,7 @@ from echoic.tts.training.data import collate
 
 pytest.importorskip("hibari")
 CODEC = "echo-16k-tiny"
-SENTENCES = """The garden gate was open.
+SENTENCES: list[str] = """The garden gate was open.
 We had lunch by the river.
 Nobody came to the door.
 She keeps her money in a tin.
