@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
-from echoic.streaming.server.errors import busy
+from echoic.streaming.server.errors import ApiError, busy
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class JobPool:
             try:
                 for item in source:
                     if not room.acquire(timeout=self._patience):
-                        raise TimeoutError("the client does not read its answer")
+                        raise ApiError(408, "the answer is not read", code="unread")
                     if stopped.is_set():
                         return
                     tell(False, item)

@@ -38,9 +38,12 @@ class Streamed(StreamingResponse):
         self._pieces = pieces
 
     async def stream_response(self, send: Send) -> None:
-        """Send all of it."""
+        """Send all of it; where that cannot be, the answer ends without an end."""
         async with aclosing(self._pieces):
-            await super().stream_response(send)
+            try:
+                await super().stream_response(send)
+            except ApiError as error:
+                log.warning("a streamed answer broke off: %s", error)
 
 
 async def last_words(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

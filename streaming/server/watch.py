@@ -59,6 +59,18 @@ class Socket(WebSocketsSansIOProtocol):
         super().__init__(config, *args, **settings)
         self.close_timeout = min(self.close_timeout, config.ws_ping_timeout or self.close_timeout)
 
+    def send_receive_event_to_app(self) -> None:
+        """Pass a message on; one that is no text closes the socket, and fills no log."""
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                self.conn.send_close(1007)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
     def data_received(self, data: bytes) -> None:
         """Take what came; the first time that is the request as a whole."""
         super().data_received(data)

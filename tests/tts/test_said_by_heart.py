@@ -1,6 +1,7 @@
 """Sentences learned by heart and spoken freely: what a recogniser hears is what counts."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from echoic.tts.training.data import collate
 
 pytest.importorskip("hibari")
 CODEC = "echo-16k-tiny"
-SENTENCES: list[str] = """The garden gate was open.
+SENTENCES = """The garden gate was open.
 We had lunch by the river.
 Nobody came to the door.
 She keeps her money in a tin.
@@ -48,7 +49,7 @@ We bought bread and cheese.
 Please close the window.""".splitlines()
 
 
-def coded(folder: Path, codec: Codec, sentences: list[str]) -> CodedCorpus:
+def coded(folder: Path, codec: Codec, sentences: Sequence[str]) -> CodedCorpus:
     """Have a voice read the sentences, and code them."""
     plan = Plan({Voice("hibari", "heart"): 1.0}, spread_speed=0, spread_pitch=0)
     texts = [(sentence, "here") for sentence in sentences]
