@@ -59,7 +59,8 @@ class AdmissionConfig:
     Attributes:
         max_streams: at most so many.
         trial_streams: so many are taken before it is known what they cost.
-        most_load: share of the time that work may take, as measured; 0 to 1.
+        most_load: share of the time that work may take, as measured; more than 1 lets streams fall
+            behind.
         round_seconds: sound of a stream that a round of a full scheduler hears.
         max_state_bytes: of memory for the states of all streams.
     """
@@ -74,8 +75,8 @@ class AdmissionConfig:
         for name in ("max_streams", "trial_streams", "max_state_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more")
-        if not 0 < self.most_load <= 1:
-            raise ValueError(f"most_load is {self.most_load}: expected more than 0, up to 1")
+        if not self.most_load > 0:
+            raise ValueError(f"most_load is {self.most_load}: expected more than 0")
         if not self.round_seconds > 0:
             raise ValueError(f"round_seconds is {self.round_seconds}: expected more than 0")
 

@@ -38,7 +38,7 @@ class System:
 
 def batched(recognizer: Recognizer[Any]) -> System:
     """One scheduler for all."""
-    config = SchedulerConfig(admission=AdmissionConfig(trial_streams=1000))
+    config = SchedulerConfig(admission=AdmissionConfig(trial_streams=1000, most_load=100.0))
     scheduler = Scheduler(config)
 
     def begin(listener: Listener) -> Opened:

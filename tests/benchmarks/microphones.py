@@ -133,8 +133,10 @@ def play(
     for moment, number, at in due:
         time.sleep(max(0.0, moment - time.perf_counter()))
         streams[number].put(microphones[number].wav[at : at + PIECE])
+    # A machine that is too busy to put sound in time is as late as one that does not hear it.
+    late = max(0.0, time.perf_counter() - due[-1][0])
     for run, stream in zip(runs, streams, strict=True):
-        run.behind = stream.behind
+        run.behind = late + stream.behind
     closing = [threading.Thread(target=stream.close) for stream in streams]
     for thread in closing:
         thread.start()

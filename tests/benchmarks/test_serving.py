@@ -97,7 +97,7 @@ def climb(
     runs: list[Run] = []
     kept: list[Played] = []
     good, bad = 0, len(microphones) + 1
-    number = 1
+    number = 2
     while bad - good > max(1, good // 12) and number <= len(microphones):
         one, played = run(system, microphones[:number])
         runs.append(one)

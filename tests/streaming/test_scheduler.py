@@ -262,7 +262,7 @@ def test_sound_waits_for_company_but_not_for_long() -> None:
         (lambda: RoundConfig(piece_seconds=0), "piece_seconds is 0"),
         (lambda: RoundConfig(max_batch=0), "max_batch is 0"),
         (lambda: AdmissionConfig(max_streams=0), "max_streams is 0"),
-        (lambda: AdmissionConfig(most_load=2), "most_load is 2"),
+        (lambda: AdmissionConfig(most_load=0), "most_load is 0"),
         (lambda: AdmissionConfig(round_seconds=0), "round_seconds is 0"),
     ],
 )
