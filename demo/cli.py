@@ -58,7 +58,10 @@ def demo(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Show the models at work in the browser: captions, transcripts, codecs, speech."""
+    """Show the models at work in the browser.
+
+    Live captions, transcripts of files, codecs and speech.
+    """
     if importlib.util.find_spec("gradio") is None:
         typer.echo(NO_GRADIO, err=True)
         raise typer.Exit(FAILED)

@@ -38,10 +38,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb("echoic.recipes.train", "Train a model by a recipe."),
     "import": Verb("echoic.recipes.imports", "Import what others published."),
     "export": Verb("echoic.recipes.exports", "Export models for use elsewhere."),
-    "demo": Verb(
-        "echoic.demo.cli",
-        "Show the models at work in the browser: captions, transcripts, codecs, speech.",
-    ),
+    "demo": Verb("echoic.demo.cli", "Show the models at work in the browser."),
     "serve": Verb("echoic.streaming.cli", "Serve streams, recordings and speech to programs."),
     "ext": Verb("echoic.cuda_ext.cli", "Build the compiled kernels."),
     "env": Verb("echoic.recipes.env", "Print versions, devices and what is missing."),

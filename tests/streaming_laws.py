@@ -251,10 +251,10 @@ def stored_bytes(state: Any) -> int:
 
 
 def check_bounded_state(case: Case) -> None:
-    """Law 3: ten times the signal leaves a state no larger, and no chunk stays alive behind it."""
+    """Law 3: six times the signal leaves a state no larger, and no chunk stays alive behind it."""
     module, settles = case.make(), case.settles or case.frames
     chunk, time = max(1, settles // 37), input_time_dim(module)
-    x = case.signal(batch=1, frames=10 * settles)
+    x = case.signal(batch=1, frames=6 * settles)
     state, sizes = fresh(module, 1), []
     for start in range(0, x.shape[time], chunk):
         size = min(chunk, x.shape[time] - start)

@@ -53,6 +53,7 @@ def peak_megabytes(folder: Path, minutes: float, pause: float) -> float:
     return int(done.stderr.splitlines()[-1]) / 1024
 
 
+@pytest.mark.slow
 def test_three_minutes_take_what_one_takes(tmp_path: Path):
     # Decoded at once, two minutes more would be 46 MB as they are, and 8 MB as the model hears it.
     short, long = (peak_megabytes(tmp_path, minutes, pause=9.0) for minutes in (1, 3))

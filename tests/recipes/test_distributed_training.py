@@ -48,6 +48,7 @@ def prompts(count: int) -> list[Utterance]:
     return sorted(different.values(), key=lambda u: len(u.wav))[:count]
 
 
+@pytest.mark.slow
 def test_two_processes_on_buckets_of_different_sizes(tmp_path: Path) -> None:
     said = prompts(26)
     seen = callback("seen_batches.SeenBatches", folder=str(tmp_path))

@@ -53,7 +53,7 @@ def steps_of(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("kills", "steps"), [(2, 15), pytest.param(10, 60, marks=pytest.mark.slow)]
+    ("kills", "steps"), [(1, 10), pytest.param(10, 60, marks=pytest.mark.slow)]
 )
 def test_killed_and_gone_on_with(kills: int, steps: int, tmp_path: Path) -> None:
     rng = random.Random(kills)

@@ -89,18 +89,18 @@ def test_thinned_silence_reads_like_all_of_it():
 @torch.inference_mode()
 def test_beams_read_what_transformers_beams_read():
     model, rival = tiny_en(), in_transformers(tiny_en_checkpoint())
-    wavs = [u.wav for u in fifty()[:6]]
+    wavs = [u.wav for u in fifty()[:4]]
     padded = torch.stack([functional.pad(w, (0, 480_000 - len(w))) for w in wavs])
     states = model.encoder(model.log_mel(padded))
     windows = EncodedWindows(states, torch.zeros(states.shape[:2]))
     encoded = EncodedBatch(windows, tuple(len(w) / 16_000 for w in wavs))
     decoder = WindowDecoder(model, replace(GREEDY, beam_size=4, timestamps=False))
-    found = [answer.text for answer in decoder.decode(encoded, [None] * 6, [0] * 6)]
+    found = [answer.text for answer in decoder.decode(encoded, [None] * 4, [0] * 4)]
     run = getattr(rival, "generate")  # noqa: B009
     rows = run(encoder_outputs=BaseModelOutput(last_hidden_state=states), num_beams=4).tolist()
     expected = [model.tokenizer.decode(row) for row in rows]
     # Theirs stop and count lengths by other rules, so one may differ.
-    assert sum(a == b for a, b in zip(found, expected, strict=True)) >= 5
+    assert sum(a == b for a, b in zip(found, expected, strict=True)) >= 3
 
 
 class Script:
