@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from paraformer_runs import data, written
 from real_training import callback, checkpoints, finish, small, start
 from speech_data import Utterance, fifty
