@@ -292,27 +292,38 @@ def is_closed_with(link: Any) -> int | None:
     return link.close_code
 
 
-def bad_sound(address: str) -> None:
-    """NaN and infinity, nothing, crumbs in a flood, and far too much at once."""
+def bad_sound(address: str, *, crowded: bool = False) -> None:
+    """NaN and infinity, nothing, crumbs in a flood, and far too much at once.
+
+    Where it is crowded, a server may say that it is busy.
+    """
     url = address.replace("http", "ws") + "/v1/stream"
     with connect(f"{url}?encoding=f32le") as link:
         for value in (np.nan, np.inf, -np.inf, 3e38, 1e-42):
             link.send(np.full(PIECE, value, "<f4").tobytes())
         link.send('{"type": "eof"}')
-        assert said(link)[-1] == {"type": "done", "position": 5 * PIECE}
+        told = said(link)
+    if crowded and told[-1]["type"] == "busy":
+        return
+    assert told[-1] == {"type": "done", "position": 5 * PIECE}
     with connect(url) as link:
         for _ in range(500):
             link.send(b"")
         for at in range(0, 4000, 2):
             link.send(SOUND[at : at + 2].tobytes())
         link.send('{"type": "eof"}')
-        assert said(link)[-1] == {"type": "done", "position": 4000}
+        told = said(link)
+    if crowded and told[-1]["type"] == "busy":
+        return
+    assert told[-1] == {"type": "done", "position": 4000}
     minute = np.tile(SOUND, 10)
     with connect(url) as link:  # a hundred times as fast as it is spoken
         for at in range(0, len(minute), 10 * RATE):
             link.send(minute[at : at + 10 * RATE].tobytes())
         link.send('{"type": "eof"}')
         told = said(link)
+    if crowded and told[-1]["type"] == "busy":
+        return
     assert told[-1] == {"type": "done", "position": len(minute)}
     assert finals(told) == finals(heard_alone(minute))
 

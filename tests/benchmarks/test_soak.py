@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -24,6 +24,7 @@ from faulty_clients import (
     FAULTS,
     START,
     TEXT,
+    bad_sound,
     burst,
     eventually,
     finals,
@@ -158,9 +159,10 @@ class Crowd:
         return "texts"
 
     def _fail(self, rng: random.Random) -> str:
-        fault = rng.choice([*FAULTS, lambda address: burst(address, 60)])
+        fault = rng.choice([*FAULTS, burst])
+        own: dict[Any, dict[str, Any]] = {bad_sound: {"crowded": True}, burst: {"count": 60}}
         try:
-            fault(self._address)
+            fault(self._address, **own.get(fault, {}))
         except AssertionError as error:
             raise AssertionError(f"{fault.__name__}: {error}") from error
         return "faults"
