@@ -298,33 +298,22 @@ def bad_sound(address: str, *, crowded: bool = False) -> None:
     Where it is crowded, a server may say that it is busy.
     """
     url = address.replace("http", "ws") + "/v1/stream"
-    with connect(f"{url}?encoding=f32le") as link:
-        for value in (np.nan, np.inf, -np.inf, 3e38, 1e-42):
-            link.send(np.full(PIECE, value, "<f4").tobytes())
-        link.send('{"type": "eof"}')
-        told = said(link)
-    if crowded and told[-1]["type"] == "busy":
-        return
-    assert told[-1] == {"type": "done", "position": 5 * PIECE}
-    with connect(url) as link:
-        for _ in range(500):
-            link.send(b"")
-        for at in range(0, 4000, 2):
-            link.send(SOUND[at : at + 2].tobytes())
-        link.send('{"type": "eof"}')
-        told = said(link)
-    if crowded and told[-1]["type"] == "busy":
-        return
-    assert told[-1] == {"type": "done", "position": 4000}
-    minute = np.tile(SOUND, 10)
-    with connect(url) as link:  # a hundred times as fast as it is spoken
-        for at in range(0, len(minute), 10 * RATE):
-            link.send(minute[at : at + 10 * RATE].tobytes())
-        link.send('{"type": "eof"}')
-        told = said(link)
-    if crowded and told[-1]["type"] == "busy":
-        return
-    assert told[-1] == {"type": "done", "position": len(minute)}
+    minute = np.tile(SOUND, 10)  # comes a hundred times as fast as it is spoken
+    odd = [np.full(PIECE, value, "<f4") for value in (np.nan, np.inf, -np.inf, 3e38, 1e-42)]
+    crumbs = [SOUND[at : at + 2] for at in range(0, 4000, 2)]
+    for query, sound, position in (
+        ("?encoding=f32le", odd, 5 * PIECE),
+        ("", [*[SOUND[:0]] * 500, *crumbs], 4000),
+        ("", np.split(minute, range(10 * RATE, len(minute), 10 * RATE)), len(minute)),
+    ):
+        with connect(url + query) as link:
+            for piece in sound:
+                link.send(piece.tobytes())
+            link.send('{"type": "eof"}')
+            told = said(link)
+        if crowded and told[-1]["type"] == "busy":
+            return
+        assert told[-1] == {"type": "done", "position": position}
     assert finals(told) == finals(heard_alone(minute))
 
 
