@@ -86,11 +86,6 @@ class LiveHub:
         """Recordings that run, or whose rest is worked on."""
         return sum(page.phase != "idle" for page in list(self._pages.values()))
 
-    @property
-    def num_heard(self) -> int:
-        """Streams that the scheduler still works on, those of pages that were left among them."""
-        return self._scheduler.stats.streams
-
     def prepare(self, chunk_ms: int) -> Recognizer[Any]:
         """Return the recogniser for a chunk size; the first call loads it, the others wait."""
         with self._loading:

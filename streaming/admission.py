@@ -60,8 +60,7 @@ class AdmissionConfig:
         max_streams: at most so many.
         trial_streams: so many are taken before it is known what they cost.
         most_load: share of the time that work may take, by the line through what was measured. The
-            rest is for sockets, and for what many streams cost beyond it: at 0.85, twenty were
-            admitted where sixteen are heard in time, and fell behind.
+            rest is for sockets, and for what many streams cost beyond the line.
         round_seconds: sound of a stream that a round of a full scheduler hears.
         max_state_bytes: of memory for the states of all streams.
     """

@@ -159,7 +159,7 @@ def test_pages_that_are_left_cost_nothing_more(make_hub: MakeHub):
     hub.leave("never-was-here")
     assert (hub.num_pages, hub.num_streams) == (0, 0)
     deadline = time.monotonic() + 10
-    while hub.num_heard:
+    while hub._scheduler.stats.streams:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
