@@ -162,7 +162,9 @@ def _paraformer(task: Namespace, data: Namespace, given: Data) -> str:
     task.model = merge(task.model or {}, PARAFORMER)
     if shift:
         task.model["decoder"]["shift"] = PARAFORMER["decoder"]["kernel_size"] // 2
-    task.update(Namespace(vocabulary=str(tokens), cmvn=str(cmvn)))
+    task.update(Namespace(vocabulary=str(tokens), cmvn=str(cmvn), encoder_from=None))
+    if task.optimizer:
+        task.optimizer.encoder_rest = 0
     data.update(Namespace(train=[_section(source)], validation=[_section(source)]))
     data.update(Namespace(vocabulary=str(tokens), buckets=None))
     data.batches = Namespace(seconds=12.0, utterances=4, jitter=0.15)

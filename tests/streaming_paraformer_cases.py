@@ -2,14 +2,17 @@
 
 from typing import Any
 
+from listening_paraformer import listener
 from live_signals import speech
 from small_paraformer import CUTS, recognizer, sound_to_tokens, streaming_paraformer
 from streaming_laws import Case, noise
 
 from echoic.asr.paraformer.hotwords import HotWords
+from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.streaming.encoder import ChunkedEncoder
 from echoic.asr.paraformer.streaming.tokens import TokenStream
+from echoic.streaming.module import Chain, chain
 
 SOUND: dict[str, Any] = {"differentiable": False}
 EVENTS: dict[str, Any] = {"differentiable": False, "batched": False, "settles": 48_000}
@@ -34,12 +37,18 @@ def expectant(chunks: Chunks) -> TokenStream:
     return TokenStream(model, chunks, HotWords.parse(EXPECTED, model.tokenizer))
 
 
+def from_sound(model: Paraformer) -> Chain:
+    """Return another model as a stream from sound to tokens."""
+    return chain(model.frontend, TokenStream(model, CUTS["back"]))
+
+
 PARAFORMER_CASES = [
     Case("paraformer_encoder", lambda: encoder(CUTS["back"]), LOUD, 70),
     Case("paraformer_encoder_bare", lambda: encoder(CUTS["none"]), LOUD, 60),
     Case("paraformer_tokens", lambda: tokens(CUTS["far"]), LOUD, 60, **SOUND),
     Case("paraformer_hotwords", lambda: expectant(CUTS["none"]), LOUD, 60, **SOUND),
     Case("paraformer_sound", lambda: sound_to_tokens(CUTS["none"]), noise(), 48_000, **SOUND),
+    Case("paraformer_of_whisper", lambda: from_sound(listener()), noise(), 48_000, **SOUND),
     Case("paraformer", lambda: recognizer(CUTS["back"]), speech, 64_000, **EVENTS),
     Case("paraformer_compat", lambda: recognizer(COMPAT), speech, 64_000, **EVENTS),
 ]

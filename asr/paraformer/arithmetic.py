@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from echoic.asr.arithmetic import CastLinear, Int8Linear, Kind, able, check, dtype_of, fastest
-from echoic.asr.paraformer.config import ParaformerConfig
+from echoic.asr.paraformer.config import Activation, ParaformerConfig
 from echoic.asr.paraformer.decoder import Decoder
 from echoic.asr.paraformer.encoder import Encoder
-from echoic.asr.paraformer.sanm import FeedForward
+from echoic.asr.paraformer.sanm import FeedForward, activated
 
 # Stacked frames of a trial: 10 s.
 _TRIAL_FRAMES = 167
@@ -60,15 +59,16 @@ class ShortFeedForward(nn.Module):
     def __init__(self, layers: FeedForward, dtype: torch.dtype) -> None:
         super().__init__()
         self.inner, self.outer = layers.inner, layers.outer
+        self.activation: Activation = layers.activation
         self.dtype = dtype
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each frame of x (B, T, D)."""
-        return self.outer(functional.relu_(self.inner(x.to(self.dtype)))).to(x.dtype)
+        return self.outer(activated(self.inner(x.to(self.dtype)), self.activation)).to(x.dtype)
 
 
 class ByteFeedForward(nn.Module):
-    """A feed-forward layer without a norm that stays in bytes inside.
+    """A feed-forward layer with a ReLU and without a norm that stays in bytes inside.
 
     Args:
         layers: whose linear layers are in eight bits.
@@ -112,7 +112,8 @@ def choose(device: torch.device, config: ParaformerConfig) -> Kind:
 
 def _trial(kind: Kind, config: ParaformerConfig) -> Callable[[], object]:
     dim = config.encoder.dim
-    block = nn.Sequential(FeedForward(dim, config.encoder.ffn_dim, 0.0)).eval()
+    layers = FeedForward(dim, config.encoder.ffn_dim, 0.0, activation=config.encoder.activation)
+    block = nn.Sequential(layers).eval()
     _convert(block, kind)
     x = torch.randn(1, _TRIAL_FRAMES, dim)
     return lambda: block(x)
@@ -129,7 +130,9 @@ def _convert(module: nn.Module, kind: Kind) -> None:
 
 
 def _feed_forward(layers: FeedForward, kind: Kind) -> nn.Module:
-    return ByteFeedForward(layers) if kind == "int8" else ShortFeedForward(layers, dtype_of(kind))
+    if kind != "int8":
+        return ShortFeedForward(layers, dtype_of(kind))
+    return ByteFeedForward(layers) if layers.activation == "relu" else layers
 
 
 def _layer(linear: nn.Linear, kind: Kind) -> nn.Module:

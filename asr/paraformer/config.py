@@ -13,24 +13,29 @@ from echoic.asr.paraformer.streaming.chunks import Chunks
 
 PredictorKind = Literal["cif", "pif", "ctc"]
 PredictorConv = Literal["full", "depthwise"]
+Features = Literal["fbank", "log_mel"]
+Activation = Literal["relu", "gelu"]
 
 MODEL_TYPE = "paraformer"
 
 
 @dataclass(frozen=True, slots=True)
 class FrontendConfig:
-    """Features: Kaldi's log filter banks, stacked to a lower rate, normalised by stored statistics.
+    """Features: log filter banks, stacked to a lower rate, normalised by stored statistics.
 
     Attributes:
+        features: "fbank" are Kaldi's; "log_mel" Whisper's, below the loudest band so far, whose
+            window and frames are given.
         sample_rate: Hz.
         num_mels: bands.
         frame_length: samples in a frame.
         hop_length: samples between two frames.
-        window: "hamming", "povey" or "hann".
+        window: "hamming", "povey" or "hann", of "fbank".
         lfr_m: frames in a stack.
         lfr_n: frames between two stacks.
     """
 
+    features: Features = "fbank"
     sample_rate: int = 16_000
     num_mels: int = 80
     frame_length: int = 400
@@ -41,6 +46,14 @@ class FrontendConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "sample_rate", "num_mels", "frame_length", "hop_length", "lfr_m", "lfr_n")
+        _choice(self, "features", get_args(Features))
+        if self.features == "log_mel" and (
+            self.sample_rate, self.frame_length, self.hop_length
+        ) != (16_000, 400, 160):  # fmt: skip
+            raise CheckpointError(
+                "frontend: log_mel has frames of 400 samples every 160 at 16000 Hz, not of "
+                f"{self.frame_length} every {self.hop_length} at {self.sample_rate}"
+            )
         if self.lfr_n > self.lfr_m:
             raise CheckpointError(f"frontend: lfr_n is {self.lfr_n}, more than lfr_m {self.lfr_m}")
 
@@ -58,9 +71,11 @@ class FrontendConfig:
     def frame_offset(self) -> float:
         """Seconds at which the first stacked frame begins to stand for the sound.
 
-        A stack is centred on its middle frame, and that on the middle of its window.
+        A stack is centred on its middle frame, and that on the middle of its window, which for
+        "log_mel" begins before the sound.
         """
-        return (self.frame_length - self.hop_length * self.lfr_n) / 2 / self.sample_rate
+        begin = 0 if self.features == "log_mel" else self.frame_length
+        return (begin - self.hop_length * self.lfr_n) / 2 / self.sample_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +90,8 @@ class EncoderConfig:
         kernel_size: frames that the memory sees.
         shift: by how many of them the memory looks back further than ahead; 0 is symmetric.
         dropout: share of values dropped in training.
+        activation: between the feed-forward layers.
+        stem: whether two convolutions begin, as in Whisper; else features are only scaled.
     """
 
     dim: int = 512
@@ -84,9 +101,12 @@ class EncoderConfig:
     kernel_size: int = 11
     shift: int = 0
     dropout: float = 0.1
+    activation: Activation = "relu"
+    stem: bool = False
 
     def __post_init__(self) -> None:
         _positive(self, "dim", "layers", "heads", "ffn_dim", "kernel_size")
+        _choice(self, "activation", get_args(Activation))
         _check_block(self, self.dim)
 
 
@@ -236,8 +256,16 @@ class ParaformerConfig:
                 f"dim {self.encoder.dim} cannot be split over the decoder's {self.decoder.heads} "
                 "heads"
             )
-        if self.frontend.num_features % 2:
-            raise CheckpointError(f"{self.frontend.num_features} features have no position code")
+        if self.frontend.num_features % 2 or self.encoder.dim % 2:
+            raise CheckpointError(
+                f"{self.frontend.num_features} features and dim {self.encoder.dim}: odd numbers "
+                "have no position code"
+            )
+        if self.encoder.stem and (self.frontend.lfr_m < 5 or self.frontend.lfr_n % 2):
+            raise CheckpointError(
+                f"stacks of {self.frontend.lfr_m} frames every {self.frontend.lfr_n}: a stem "
+                "needs 5 or more, every even number"
+            )
         if self.predictor.kind == "pif" and self.encoder.dim % self.predictor.heads:
             raise CheckpointError(
                 f"dim {self.encoder.dim} cannot be split over the predictor's "

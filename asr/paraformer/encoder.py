@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from echoic.asr.paraformer.config import EncoderConfig
+from echoic.asr.paraformer.config import EncoderConfig, FrontendConfig
 from echoic.asr.paraformer.sanm import (
     Context,
     FeedForward,
@@ -13,6 +13,7 @@ from echoic.asr.paraformer.sanm import (
     layer_norm,
     length_mask,
 )
+from echoic.asr.paraformer.stem import Stem
 
 
 def position_code(positions: Tensor, dim: int) -> Tensor:
@@ -46,7 +47,9 @@ class EncoderBlock(nn.Module):
             size, config.dim, config.heads, config.kernel_size, config.shift, config.dropout
         )
         self.norm2 = layer_norm(config.dim)
-        self.feed_forward = FeedForward(config.dim, config.ffn_dim, config.dropout)
+        self.feed_forward = FeedForward(
+            config.dim, config.ffn_dim, config.dropout, activation=config.activation
+        )
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor, context: Context | None = None) -> Tensor:
@@ -57,18 +60,22 @@ class EncoderBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """All blocks and a norm.
+    """All blocks and a norm, behind a stem where there is one.
 
     Args:
-        num_features: width of the input.
+        frontend: of the input.
         config: sizes.
+
+    Attributes:
+        width: of what the first block is given.
     """
 
-    def __init__(self, num_features: int, config: EncoderConfig) -> None:
+    def __init__(self, frontend: FrontendConfig, config: EncoderConfig) -> None:
         super().__init__()
-        self.num_features = num_features
         self.scale = config.dim**0.5
-        sizes = [num_features, *[config.dim] * (config.layers - 1)]
+        self.stem = Stem(frontend, config.dim) if config.stem else None
+        self.width = config.dim if config.stem else frontend.num_features
+        sizes = [self.width, *[config.dim] * (config.layers - 1)]
         self.blocks = nn.ModuleList([EncoderBlock(size, config) for size in sizes])
         self.norm = layer_norm(config.dim)
 
@@ -84,13 +91,17 @@ class Encoder(nn.Module):
         return self.norm(x)
 
     def embed(self, features: Tensor, before: Tensor | None = None) -> Tensor:
-        """Scale features (B, T, F) and tell their place, behind `before` (B,) frames; none if None.
+        """Prepare features (B, T, F) and tell their place, behind `before` (B,) frames.
 
         Returns:
-            (B, T, F), what the first block is given.
+            (B, T, width), what the first block is given.
         """
         positions = torch.arange(1, features.shape[1] + 1, device=features.device)
         if before is not None:
             positions = before[:, None] + positions
-        code = position_code(positions, features.shape[2])
-        return features * self.scale + code.to(features.dtype)
+        if self.stem is None:
+            x = features * self.scale
+        else:
+            # Whisper counts its own frames, from 0.
+            x, positions = self.stem(features), (positions - 1) * self.stem.step
+        return x + position_code(positions, self.width).to(x.dtype)

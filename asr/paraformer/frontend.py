@@ -6,15 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from echoic.asr.paraformer.config import FrontendConfig
-from echoic.audio.features import Cmvn, Fbank, FbankConfig, LowFrameRate
+from echoic.audio.features import Cmvn, Fbank, FbankConfig, LogMel, LowFrameRate
 from echoic.streaming.module import chain
 
 
 class Frontend(nn.Module):
     """Log filter banks, stacked and normalised: sound (B, n) becomes features (B, T, F).
 
-    T is ceil(frames / lfr_n), where frames = 1 + (n - frame_length) // hop_length: none when the
-    sound is shorter than one frame. Without dither: the same sound has the same features.
+    T is ceil(frames / lfr_n), where frames = 1 + (n - frame_length) // hop_length of "fbank": none
+    when the sound is shorter than one frame; and n // hop_length of "log_mel". Without dither: the
+    same sound has the same features.
 
     Args:
         config: settings.
@@ -31,15 +32,7 @@ class Frontend(nn.Module):
         super().__init__()
         self.config = config = config or FrontendConfig()
         width = config.num_features
-        self.fbank = Fbank(
-            FbankConfig(
-                sample_rate=config.sample_rate,
-                num_mels=config.num_mels,
-                frame_length=config.frame_length,
-                hop_length=config.hop_length,
-                window=config.window,
-            )
-        )
+        self.bands = _bands(config)
         self.low_frame_rate = LowFrameRate(config.lfr_m, config.lfr_n, config.num_mels)
         self.cmvn = Cmvn(
             torch.zeros(width) if shift is None else shift,
@@ -48,7 +41,7 @@ class Frontend(nn.Module):
         # The statistics belong to the weights: the model knows no other features.
         for name in ("shift", "scale"):
             self.cmvn.register_buffer(name, getattr(self.cmvn, name).clone())
-        self._chain = chain(self.fbank, self.low_frame_rate, self.cmvn)
+        self._chain = chain(self.bands, self.low_frame_rate, self.cmvn)
         self.frame_size = self._chain.frame_size
         self.lookahead = self._chain.lookahead
 
@@ -62,14 +55,16 @@ class Frontend(nn.Module):
         Returns:
             Features (B, T, F), 0 beyond the end of each, and the frames of each (B,) int64.
         """
-        frames = self.fbank(wav)
         if lengths is None:
-            counts = torch.full((len(wav),), frames.shape[1], device=wav.device)
+            lengths = torch.full((len(wav),), wav.shape[1])
+        lengths = lengths.to(wav.device)
+        config = self.config
+        if config.features == "log_mel":
+            frames = self.bands(_mirrored(wav, lengths, config.frame_length // 2))
+            counts = lengths.div(config.hop_length, rounding_mode="floor")
         else:
-            config = self.config
-            last = (lengths.to(wav.device) - config.frame_length).div(
-                config.hop_length, rounding_mode="floor"
-            )
+            frames = self.bands(wav)
+            last = (lengths - config.frame_length).div(config.hop_length, rounding_mode="floor")
             counts = (last + 1).clamp(0, frames.shape[1])
         m, n = self.config.lfr_m, self.config.lfr_n
         stacks = (counts + n - 1).div(n, rounding_mode="floor")
@@ -100,3 +95,27 @@ class Frontend(nn.Module):
     def finish(self, state: tuple[Any, ...]) -> tuple[tuple[Any, ...], Tensor]:
         """Return the features that the end of the sound completes, and a fresh state."""
         return self._chain.finish(state)
+
+
+def _bands(config: FrontendConfig) -> Fbank | LogMel:
+    if config.features == "log_mel":
+        # Of what was heard so far: no frame depends on what follows it.
+        return LogMel(config.num_mels, norm="running")
+    return Fbank(
+        FbankConfig(
+            sample_rate=config.sample_rate,
+            num_mels=config.num_mels,
+            frame_length=config.frame_length,
+            hop_length=config.hop_length,
+            window=config.window,
+        )
+    )
+
+
+def _mirrored(wav: Tensor, lengths: Tensor, samples: int) -> Tensor:
+    """Put the mirror image of its end, to and fro, behind each sound of (B, n)."""
+    at = torch.arange(wav.shape[1] + samples, device=wav.device)
+    period = (2 * (lengths - 1)).clamp(min=1)[:, None]
+    there = at % period
+    at = torch.where(at < lengths[:, None], at, torch.minimum(there, period - there))
+    return wav.gather(1, at.clamp(0, max(wav.shape[1] - 1, 0))) if wav.shape[1] else wav

@@ -92,7 +92,7 @@ class Paraformer(nn.Module):
         self.arithmetic: Kind = "float32"
         dim, kind = config.encoder.dim, config.predictor.kind
         self.frontend = Frontend(config.frontend)
-        self.encoder = Encoder(config.frontend.num_features, config.encoder)
+        self.encoder = Encoder(config.frontend, config.encoder)
         self.predictor: Predictor
         if kind == "ctc":
             self.predictor = CtcPredictor(dim, config.vocab_size)

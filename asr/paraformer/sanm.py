@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from echoic.asr.paraformer.config import Activation
+
 LAYER_NORM_EPS = 1e-12
 
 
@@ -70,18 +72,28 @@ class Memory(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a ReLU between.
+    """Two linear layers with a ReLU, or another function, between.
 
     Args:
         dim: width outside.
         inner: width inside.
         dropout: of what is inside.
         normed: as the decoder has it: a norm inside, and no bias outside.
+        activation: the function.
     """
 
-    def __init__(self, dim: int, inner: int, dropout: float, *, normed: bool = False) -> None:
+    def __init__(
+        self,
+        dim: int,
+        inner: int,
+        dropout: float,
+        *,
+        normed: bool = False,
+        activation: Activation = "relu",
+    ) -> None:
         super().__init__()
         self.normed = normed
+        self.activation: Activation = activation
         self.inner = nn.Linear(dim, inner)
         self.norm = layer_norm(inner) if normed else nn.Identity()
         self.outer = nn.Linear(inner, dim, bias=not normed)
@@ -89,7 +101,13 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each frame of x (B, T, D)."""
-        return self.outer(self.norm(self.dropout(functional.relu_(self.inner(x)))))
+        inner = activated(self.inner(x), self.activation)
+        return self.outer(self.norm(self.dropout(inner)))
+
+
+def activated(x: Tensor, activation: Activation) -> Tensor:
+    """Apply a feed-forward layer's function; what is given may change."""
+    return functional.relu_(x) if activation == "relu" else functional.gelu(x)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int, dropout: float) -> Tensor:

@@ -80,7 +80,9 @@ def mel_filter_bank(
         )
     if num_mels < 1:
         raise ValueError(f"num_mels is {num_mels}, expected at least 1: Whisper has 80 or 128")
-    low, high = hz_to_mel(torch.tensor([fmin, fmax], dtype=torch.float64), scale).tolist()
+    # On the CPU also where a model is being built on the meta device: two of these are read.
+    edges = torch.tensor([fmin, fmax], dtype=torch.float64, device="cpu")
+    low, high = hz_to_mel(edges, scale).tolist()
     corners = mel_to_hz(torch.linspace(low, high, num_mels + 2, dtype=torch.float64), scale)
     bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)[:, None]
     rising = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])

@@ -48,7 +48,7 @@ class EncoderState(NamedTuple):
     """What a stream through the encoder remembers.
 
     Attributes:
-        held: (B, n, F) frames with their places, from the next window's first slot on.
+        held: (B, n, F) prepared frames with their places, from the next window's first slot on.
         valid: (B, n), which of these are frames.
         keys: (B, P, D) of each block, of the frames behind.
         values: (B, P, D) of each block.
@@ -124,7 +124,7 @@ class ChunkedEncoder:
         chunks, blocks = self.chunks, self.encoder.blocks
         weight = self.encoder.norm.weight
         device = weight.device if device is None else device
-        width = self.encoder.num_features
+        width = self.encoder.width
         # FunASR's silence before the beginning counts as sound.
         slots = chunks.look_back + (chunks.look_ahead if chunks.compat else 0)
         held = torch.zeros(batch_size, slots, width, device=device, dtype=weight.dtype)

@@ -19,7 +19,7 @@ from echoic.asr.paraformer.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-_FRAMES = ("sample_rate", "num_mels", "lfr_m", "lfr_n")
+_FRAMES = ("features", "sample_rate", "num_mels", "lfr_m", "lfr_n")
 # Tensors with a row for each token: they start anew under another vocabulary.
 _OF_TOKENS = ("decoder.embed.", "decoder.output.", "ctc.", "predictor.head.", "predictor.embed.")
 
@@ -77,9 +77,9 @@ def read_statistics(path: str | Path, frontend: FrontendConfig) -> Statistics:
     """
     mend = "make it with `python -m echoic.recipes.prepare.cmvn`"
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = {"features": "fbank"} | json.loads(Path(path).read_text(encoding="utf-8"))
         found = Statistics(torch.tensor(values["mean"]), torch.tensor(values["std"]))
-        given = [(name, int(values[name])) for name in _FRAMES]
+        given = [(name, values[name]) for name in _FRAMES]
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise CheckpointError(f"{path} holds no feature statistics ({e}); {mend}") from e
     for name, value in given:
@@ -144,7 +144,8 @@ def build(
     Args:
         settings: see `model_config`; None for those of `start`.
         vocabulary: folder of the tokens; None for those of `start`.
-        statistics: see `read_statistics`; None for those of `start`.
+        statistics: see `read_statistics`; None for those of `start`, or for log-mel frames, which
+            need none.
         start: an earlier model; None to begin with random weights.
         start_name: where it comes from.
         chunks: the cut of its streams; None for what `settings` say.
@@ -152,13 +153,8 @@ def build(
     Raises:
         CheckpointError, ValueError: something is missing or does not fit.
     """
-    if start is None and (vocabulary is None or statistics is None):
-        missing = "vocabulary" if vocabulary is None else "cmvn"
-        raise ValueError(
-            f"no {missing}: name one made by `python -m echoic.recipes.prepare."
-            f"{'vocabulary' if vocabulary is None else 'cmvn'}`, or a model to start from in "
-            "init_from"
-        )
+    if start is None and vocabulary is None:
+        raise _missing("vocabulary")
     tokenizer = start.tokenizer if vocabulary is None and start else None
     if tokenizer is None:
         tokenizer = Tokenizer.from_folder(str(vocabulary))
@@ -167,12 +163,22 @@ def build(
     config = model_config(settings or {}, len(tokenizer))
     if chunks is not None:
         config = dataclasses.replace(config, chunks=chunks)
+    # Whisper's log-mel frames have one scale for all corpora.
+    if start is None and statistics is None and config.frontend.features == "fbank":
+        raise _missing("cmvn")
     model = Paraformer(config, tokenizer)
     if start is not None:
         start_from(model, start, str(start_name))
     if statistics is not None:
         set_statistics(model, read_statistics(statistics, model.config.frontend))
     return model
+
+
+def _missing(what: str) -> ValueError:
+    return ValueError(
+        f"no {what}: name one made by `python -m echoic.recipes.prepare.{what}`, or a model to "
+        "start from in init_from"
+    )
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,10 @@ class OptimizerConfig:
         total_steps: where the cosine ends; None for the trainer's `max_steps`.
         final_share: of the learning rate that the cosine ends at.
         clip_norm: longest gradient of all weights together; None for any.
+        encoder_rest: first steps, in which an encoder that was trained before does not learn: a
+            predictor and a decoder that know nothing would only undo it.
+        encoder_share: of the learning rate, for the encoder, which after its rest has a warm-up
+            of its own.
     """
 
     learning_rate: float = 1e-3
@@ -38,6 +42,8 @@ class OptimizerConfig:
     total_steps: int | None = None
     final_share: float = 0.02
     clip_norm: float | None = 5.0
+    encoder_rest: int = 0
+    encoder_share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.schedule not in get_args(Schedule):
@@ -49,6 +55,20 @@ class OptimizerConfig:
                 f"learning_rate {self.learning_rate}, warmup_steps {self.warmup_steps}: expected "
                 "above 0, 1 or more"
             )
+
+        if self.encoder_rest < 0 or not 0 < self.encoder_share <= 1:
+            raise ValueError(
+                f"encoder_rest {self.encoder_rest}, encoder_share {self.encoder_share}: expected "
+                "0 or more, above 0 to 1"
+            )
+
+    def share_of_encoder(self, step: int, total: int) -> float:
+        """Return the encoder's share of the learning rate at a step, see `share`."""
+        share = self.encoder_share * self.share(step, total)
+        if not self.encoder_rest:
+            return share
+        awake = (step + 1 - self.encoder_rest) / self.warmup_steps
+        return share * min(1.0, max(0.0, awake))
 
     def share(self, step: int, total: int) -> float:
         """Return the share of the learning rate at a step, from 0, in a run of `total` steps."""
@@ -63,12 +83,24 @@ class OptimizerConfig:
         return self.final_share + (1 - self.final_share) * (1 + math.cos(math.pi * after)) / 2
 
 
-def make_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Return AdamW over all weights of a module that learn."""
-    weights = [p for p in module.parameters() if p.requires_grad]
+def make_optimizer(
+    encoder: nn.Module, others: Sequence[nn.Module], config: OptimizerConfig
+) -> torch.optim.AdamW:
+    """Return AdamW over the weights of an encoder, in its first two groups, and of all others.
+
+    Args:
+        encoder: whose learning rate is `share_of_encoder`.
+        others: modules; one of these may hold the encoder.
+        config: settings.
+    """
+    own = list(encoder.parameters())
+    known = set(map(id, own))
+    rest = [p for module in others for p in module.parameters() if id(p) not in known]
+    weights = own + rest
     groups = [
-        {"params": [p for p in weights if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in weights if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": [p for p in part if (p.dim() > 1) == decays], "weight_decay": decay}
+        for part in (own, rest)
+        for decays, decay in ((True, config.weight_decay), (False, 0.0))
     ]
     # One kernel for all weights, where there is one: a loop over hundreds of small ones is slow.
     kind = {p.device.type for p in weights}

@@ -1,5 +1,7 @@
 """The training of a Paraformer as a Lightning module."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning
@@ -16,6 +18,7 @@ from echoic.asr.paraformer.training.chunked import ChunkedBatches
 from echoic.asr.paraformer.training.data import Batch
 from echoic.asr.paraformer.training.datamodule import ParaformerData
 from echoic.asr.paraformer.training.export import MODEL_KEY, any_model, describe
+from echoic.asr.paraformer.training.from_whisper import start_encoder_from
 from echoic.asr.paraformer.training.imitation import Imitation, Imitator
 from echoic.asr.paraformer.training.objective import Glancing, Mwer, StepLosses, step_losses
 from echoic.asr.paraformer.training.optimization import (
@@ -54,6 +57,8 @@ class ParaformerTask(lightning.LightningModule):
         imitation: a teacher of the encoder, for the first steps of a model that starts from
             nothing; None for none.
         ema_decay: of the average that is validated and exported; 0 for none.
+        encoder_from: a Whisper, by its name in the box, Hugging Face id or folder, whose encoder
+            the model begins with; None for random weights.
         init_from: checkpoint of an earlier run, folder or name of a model to start from.
         seed: of everything that is drawn in a step.
 
@@ -74,13 +79,18 @@ class ParaformerTask(lightning.LightningModule):
         mwer: Mwer | None = None,
         imitation: Imitation | None = None,
         ema_decay: float = 0.999,
+        encoder_from: str | None = None,
         init_from: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if init_from is not None and encoder_from is not None:
+            raise ValueError("init_from and encoder_from both say what to start from: give one")
         start = None if init_from is None else any_model(init_from)
         cut = None if chunks is None else chunks.cuts[0]
         self.model = build(model, vocabulary, cmvn, start, init_from, cut).train()
+        if encoder_from is not None:
+            start_encoder_from(self.model, encoder_from)
         if consistency < 0 or (
             consistency and (spec_augment is None or not self.model.config.has_ctc)
         ):
@@ -118,6 +128,12 @@ class ParaformerTask(lightning.LightningModule):
         for number in range(_DRAWN):
             found.setdefault(self.chunks.draw(f"{self.seed}/{number}"), number)
         return list(found.values())
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Spare an encoder that rests its gradients."""
+        del batch, batch_idx
+        learns = self.global_step >= self.optimizer_config.encoder_rest
+        self.model.encoder.requires_grad_(learns)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -188,10 +204,11 @@ class ParaformerTask(lightning.LightningModule):
                 "take, or total_steps in the optimizer"
             )
         self._check_data()
-        learners = [m for m in (self.model, self.imitator) if m is not None]
-        optimizer = make_optimizer(nn.ModuleList(learners), config)
+        learners: list[nn.Module] = [m for m in (self.model, self.imitator) if m is not None]
+        optimizer = make_optimizer(self.model.encoder, learners, config)
+        shares = [config.share_of_encoder] * 2 + [config.share] * 2
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: config.share(step, total)
+            optimizer, [partial(_at_step, share, total) for share in shares]
         )
         return {
             "optimizer": optimizer,
@@ -213,7 +230,7 @@ class ParaformerTask(lightning.LightningModule):
         """
         weights = [p for group in optimizer.param_groups for p in group["params"]]
         longest = gradient_clip_val or self.optimizer_config.clip_norm
-        rate = optimizer.param_groups[0]["lr"]
+        rate = optimizer.param_groups[-1]["lr"]
         self.log_dict({"train/norm": clip(weights, longest), "train/learning_rate": rate})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -277,3 +294,7 @@ class ParaformerTask(lightning.LightningModule):
             )
         if data.frontend != self.model.config.frontend:
             raise ValueError("data.frontend is not model.frontend: give both the same values")
+
+
+def _at_step(share: Callable[[int, int], float], total: int, step: int) -> float:
+    return share(step, total)

@@ -1,9 +1,11 @@
 """The same words in every arithmetic."""
 
+import copy
 import functools
 
 import pytest
 import torch
+from listening_paraformer import listener
 from live_signals import speech
 from small_paraformer import CUTS, paraformer
 from torch import nn
@@ -11,7 +13,7 @@ from torch import nn
 from echoic.asr.arithmetic import CANDIDATES, CastLinear, Int8Linear, Kind, able
 from echoic.asr.paraformer import arithmetic
 from echoic.asr.paraformer.arithmetic import ByteFeedForward, PackedLinear, ShortFeedForward
-from echoic.asr.paraformer.config import preset
+from echoic.asr.paraformer.config import Activation, preset
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.sanm import FeedForward
 from echoic.asr.paraformer.streaming.recognizer import LiveConfig, ParaformerRecognizer
@@ -95,13 +97,25 @@ def test_the_order_of_weights_changes_nothing(bias: bool):
         torch.testing.assert_close(packed(x), short(x), rtol=0.01, atol=1e-5)
 
 
-def test_a_short_layer_does_what_its_parts_do():
-    whole = FeedForward(16, 64, 0.1).eval()
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_a_short_layer_does_what_its_parts_do(activation: Activation):
+    whole = FeedForward(16, 64, 0.1, activation=activation).eval()
     whole.inner, whole.outer = (  # pyright: ignore[reportAttributeAccessIssue]
         CastLinear(part.weight, part.bias, torch.bfloat16) for part in (whole.inner, whole.outer)
     )
     x = torch.randn(2, 9, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(ShortFeedForward(whole, torch.bfloat16)(x), whole(x))
+    torch.testing.assert_close(
+        ShortFeedForward(whole, torch.bfloat16)(x), whole(x), rtol=0.02, atol=0.01
+    )
+
+
+@each_kind
+def test_an_encoder_like_whispers_is_near_itself(kind: Kind):
+    model = copy.deepcopy(listener()).to_inference(device=CPU, dtype=kind)
+    features = torch.randn(1, 40, 560, generator=torch.Generator().manual_seed(0))
+    exact, short = (m.encode(features, torch.tensor([40])) for m in (listener(), model))
+    error = (exact - short).std() / exact.std()
+    assert 0 < error < 0.05
 
 
 @pytest.mark.skipif("int8" not in able(), reason="no 8-bit products")

@@ -15,7 +15,10 @@ from streaming_laws import (
 
 from echoic.asr.paraformer.config import FrontendConfig
 from echoic.asr.paraformer.frontend import Frontend
+from echoic.audio.features import LogMel
 from echoic.streaming.module import run_streamed
+
+LOG_MEL = FrontendConfig(features="log_mel", window="hann", lfr_n=4)
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +36,34 @@ def test_a_stream_has_the_same_features(frontend: Frontend, samples: int):
         assert torch.allclose(pieces, whole, atol=1e-4)
 
 
-def test_the_laws_of_streams():
-    case = Case("frontend", lambda: Frontend(None, *statistics()), noise(), 20_000)
+@pytest.mark.parametrize("config", [FrontendConfig(), LOG_MEL], ids=["fbank", "log_mel"])
+def test_the_laws_of_streams(config: FrontendConfig):
+    case = Case("frontend", lambda: Frontend(config, *statistics()), noise(), 20_000)
     for check in (check_chunk_invariance, check_causality, check_bounded_state, check_untouched):
         check(case)
 
 
-def test_a_batch_is_its_rows(frontend: Frontend):
-    wav = torch.nn.utils.rnn.pad_sequence([u.wav for u in novel()], batch_first=True)
-    lengths = torch.tensor([len(u.wav) for u in novel()])
+@pytest.mark.parametrize("config", [FrontendConfig(), LOG_MEL], ids=["fbank", "log_mel"])
+def test_a_batch_is_its_rows(config: FrontendConfig):
+    frontend = Frontend(config, *statistics())
+    # The last ones are shorter than what is mirrored at their ends.
+    wavs = [*(u.wav for u in novel()), novel()[0].wav[8000:8170], novel()[0].wav[:0]]
+    wav = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
+    lengths = torch.tensor([len(wav) for wav in wavs])
     together, frames = frontend(wav, lengths)
-    for row, utterance in enumerate(novel()):
-        (alone,), _ = frontend(utterance.wav[None])
+    for row, wav in enumerate(wavs):
+        (alone,), _ = frontend(wav[None])
         assert len(alone) == frames[row]
         assert torch.allclose(together[row, : len(alone)], alone, atol=1e-4)
         assert not together[row, len(alone) :].any()
+
+
+def test_log_mel_frames_are_whispers():
+    wav = novel()[0].wav[None, :32_000]
+    found, lengths = Frontend(LOG_MEL)(wav)
+    expected = LogMel(norm="running")(wav)
+    assert lengths.tolist() == [50]
+    assert torch.equal(found[0, 3].view(7, 80), expected[0, 9:16])
 
 
 def test_number_of_frames(frontend: Frontend):

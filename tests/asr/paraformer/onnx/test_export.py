@@ -12,6 +12,7 @@ import pytest
 import torch
 from exported_paraformer import hasty, plain
 from house import ROOT
+from listening_paraformer import listener
 from paraformer_files import tokens_of
 from torch import Tensor
 
@@ -59,6 +60,11 @@ def twins(make: Callable[[], Paraformer], place: pytest.TempPathFactory) -> Twin
     return Twins(model, folder)
 
 
+@pytest.fixture(scope="module")
+def listening_twins(tmp_path_factory: pytest.TempPathFactory) -> Twins:
+    return twins(listener, tmp_path_factory)
+
+
 @pytest.fixture
 def copy(plain_twins: Twins, tmp_path: Path) -> Path:
     """The plain model's folder, to be spoiled."""
@@ -81,7 +87,7 @@ def run(folder: Path, features: Tensor, lengths: Tensor) -> dict[str, Tensor]:
     return dict(zip(names, map(torch.from_numpy, found), strict=True))
 
 
-@pytest.mark.parametrize("name", ["plain_twins", "hasty_twins"])
+@pytest.mark.parametrize("name", ["plain_twins", "hasty_twins", "listening_twins"])
 @pytest.mark.parametrize(
     "lengths", [(8, 7), (60,), (1,), (40, 0, 9, 1, 23), (0, 0)], ids=lambda x: "-".join(map(str, x))
 )
@@ -125,7 +131,7 @@ def check_same(found: list[Recognition], expected: list[Recognition]) -> None:
         assert [w.word for w in one.words] == [w.word for w in other.words]
 
 
-@pytest.mark.parametrize("name", ["plain_twins", "hasty_twins"])
+@pytest.mark.parametrize("name", ["plain_twins", "hasty_twins", "listening_twins"])
 def test_sound_is_recognised_as_by_the_model(name: str, request: pytest.FixtureRequest):
     model, folder = request.getfixturevalue(name)
     generator = torch.Generator().manual_seed(0)

@@ -38,14 +38,31 @@ def test_settings_that_are_none() -> None:
         OptimizerConfig(schedule="flat")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="warmup_steps 0: expected"):
         OptimizerConfig(warmup_steps=0)
+    with pytest.raises(ValueError, match="encoder_share 0: expected 0 or more, above 0 to 1"):
+        OptimizerConfig(encoder_share=0)
 
 
 def test_every_weight_is_in_the_optimizer_once() -> None:
     module = model()
-    held = [
-        id(p) for g in make_optimizer(module, OptimizerConfig()).param_groups for p in g["params"]
-    ]
+    optimizer = make_optimizer(module.encoder, [module], OptimizerConfig())
+    held = [id(p) for g in optimizer.param_groups for p in g["params"]]
     assert sorted(held) == sorted(id(p) for p in module.parameters())
+    encoder = [id(p) for g in optimizer.param_groups[:2] for p in g["params"]]
+    assert sorted(encoder) == sorted(id(p) for p in module.encoder.parameters())
+
+
+def test_an_encoder_rests_and_then_follows_more_slowly() -> None:
+    config = OptimizerConfig(
+        warmup_steps=10, schedule="constant", encoder_rest=20, encoder_share=0.5
+    )
+    shares = [config.share_of_encoder(step, 100) for step in range(40)]
+    assert shares[:20] == [0.0] * 19 + [0.0]
+    assert shares[20:30] == pytest.approx([0.05 * (n + 1) for n in range(10)])
+    assert shares[30:] == [0.5] * 10
+    plain = OptimizerConfig(warmup_steps=10)
+    assert [plain.share_of_encoder(n, 9) for n in range(20)] == [
+        plain.share(n, 9) for n in range(20)
+    ]
 
 
 def test_clipping_and_gradients_that_are_not_finite() -> None:

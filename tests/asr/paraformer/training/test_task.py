@@ -267,3 +267,17 @@ def test_what_does_not_go_together_is_said(manifest: Path, vocabulary: Path) -> 
     cosine = task(vocabulary, optimizer=OptimizerConfig(schedule="cosine"))
     with pytest.raises(ValueError, match="say how many steps to take"):
         trainer(-1).fit(cosine, datamodule=data(manifest, vocabulary))
+
+
+def test_an_encoder_that_rests_does_not_learn(manifest: Path, vocabulary: Path):
+    def run(rest: int, steps: int) -> set[str]:
+        config = OptimizerConfig(warmup_steps=1, schedule="constant", encoder_rest=rest)
+        module = task(vocabulary, optimizer=config, ema_decay=0.0)
+        before = copies(module.model)
+        fit(module, manifest, vocabulary, steps)
+        return changed(before, module.model)
+
+    resting, awake = run(2, 2), run(2, 4)
+    assert not any(name.startswith("encoder.") for name in resting)
+    assert any(name.startswith("decoder.") for name in resting)
+    assert {name for name in awake if name.startswith("encoder.blocks.0.")}
