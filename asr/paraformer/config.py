@@ -190,6 +190,8 @@ class ObjectiveConfig:
         quantity: weight of the error of the predicted length.
         ctc: weight of the CTC loss; above 0 the model has a CTC head.
         sampling: share of the wrong tokens whose place is filled with a label's embedding.
+        placing: weight of a further loss: how far tokens are from where the CTC hears them; 0 lets
+            them be anywhere, as published.
     """
 
     label_smoothing: float = 0.1
@@ -197,11 +199,16 @@ class ObjectiveConfig:
     quantity: float = 1.0
     ctc: float = 0.0
     sampling: float = 0.75
+    placing: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("label_smoothing", "ctc", "sampling"):
             if not 0 <= getattr(self, name) <= 1:
                 raise CheckpointError(f"objective: {name} is {getattr(self, name)}, not 0 to 1")
+        if self.placing < 0 or (self.placing and not self.ctc):
+            raise CheckpointError(
+                f"objective: placing is {self.placing}, expected 0, or more with ctc above 0"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,48 +320,6 @@ _SECTIONS: dict[str, type] = {
     "objective": ObjectiveConfig,
     "chunks": Chunks,
 }
-
-
-def preset(name: str, vocab_size: int, *, streaming: bool = False) -> ParaformerConfig:
-    """Return the config of a size.
-
-    Args:
-        name: "tiny" (6.7 M parameters with 544 tokens), "small" (68 M with 8358) or "large"
-            (220 M with 8404).
-        vocab_size: tokens.
-        streaming: with a decoder that looks back only, which streams need.
-
-    Raises:
-        ValueError: no such size.
-    """
-    config = _preset(name, vocab_size)
-    if not streaming:
-        return config
-    shift = config.decoder.kernel_size // 2
-    return dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, shift=shift))
-
-
-def _preset(name: str, vocab_size: int) -> ParaformerConfig:
-    if name == "tiny":
-        return ParaformerConfig(
-            vocab_size,
-            encoder=EncoderConfig(dim=192, layers=10, ffn_dim=768),
-            decoder=DecoderConfig(layers=3, cross_layers=3, ffn_dim=768),
-            objective=ObjectiveConfig(ctc=0.3),
-        )
-    if name == "small":
-        return ParaformerConfig(
-            vocab_size,
-            encoder=EncoderConfig(dim=320, layers=40, ffn_dim=1280),
-            decoder=DecoderConfig(layers=12, cross_layers=6, ffn_dim=1280),
-            end_token=False,
-        )
-    if name == "large":
-        return ParaformerConfig(vocab_size)
-    raise ValueError(f"no size {name!r}; expected one of {', '.join(PRESETS)}")
-
-
-PRESETS = ("tiny", "small", "large")
 
 
 def _section(kind: type, values: Any, where: str) -> Any:

@@ -19,6 +19,7 @@ class Losses(NamedTuple):
         tokens: cross entropy of the second pass.
         quantity: error of the predicted number of tokens.
         ctc: None without a CTC head.
+        placing: None where tokens may be anywhere.
         accuracy: share of the tokens that the pass without labels' embeddings got right.
     """
 
@@ -26,6 +27,7 @@ class Losses(NamedTuple):
     tokens: Tensor
     quantity: Tensor
     ctc: Tensor | None
+    placing: Tensor | None
     accuracy: Tensor
 
 
@@ -73,6 +75,40 @@ def ctc_loss(logits: Tensor, lengths: Tensor, labels: Tensor, label_lengths: Ten
     return total / len(labels)
 
 
+def placing_loss(
+    weights: Tensor, runs: Tensor, lengths: Tensor, counts: Tensor, *, per_token: bool
+) -> Tensor:
+    """How far the weight of each token's stretch of the sound is from 1.
+
+    The error of the sum alone, as published, leaves open where the tokens are: one that comes too
+    early shares its sound with the next, and is written twice. Here the sound is cut in the middle
+    between what the CTC hears of one label and of the next, and each piece is to weigh 1.
+
+    Args:
+        weights: (B, T) of the frames, not scaled, 0 beyond the lengths.
+        runs: (B, T) which label, from 0, a frame says, -1 for none (`aligned_runs`).
+        lengths: (B,) frames that count.
+        counts: (B,) tokens, more than the labels where an end token follows: it has what is left.
+        per_token: divide the sum by tokens; else by utterances.
+    """
+    size = int(counts.max()) if len(counts) else 0
+    number = torch.arange(size, device=runs.device)
+    frames = torch.arange(runs.shape[1], device=runs.device)
+    said = runs[:, None, :] == number[:, None]
+    ends = torch.where(said, frames + 1, 0).amax(2)
+    # Labels without a frame, and the end, are where the one before them ends.
+    ends = ends.cummax(1).values
+    later = torch.where(said, frames, runs.shape[1]).amin(2)
+    starts = later.flip(1).cummin(1).values.flip(1)
+    following = torch.cat([starts[:, 1:], lengths[:, None]], dim=1)
+    cuts = (ends + torch.minimum(following, lengths[:, None])).div(2, rounding_mode="floor")
+    cuts = torch.where(number + 1 >= counts[:, None], lengths[:, None], cuts)
+    sums = functional.pad(weights.cumsum(1), (1, 0)).gather(1, cuts)
+    mass = sums.diff(dim=1, prepend=torch.zeros_like(sums[:, :1]))
+    total = ((mass - 1).abs() * length_mask(counts, size)).sum()
+    return total / (counts.sum().clamp(min=1) if per_token else len(counts))
+
+
 def accuracy(guesses: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
     """Share of the guesses (B, N) that are the labels (B, N)."""
     real = length_mask(lengths, labels.shape[1])
@@ -83,9 +119,13 @@ def combine(
     tokens: Tensor,
     quantity: Tensor,
     ctc: Tensor | None,
+    placing: Tensor | None,
     right: Tensor,
     config: ObjectiveConfig,
 ) -> Losses:
     """Weigh the parts."""
     total = tokens if ctc is None else config.ctc * ctc + (1 - config.ctc) * tokens
-    return Losses(total + config.quantity * quantity, tokens, quantity, ctc, right)
+    total = total + config.quantity * quantity
+    if placing is not None:
+        total = total + config.placing * placing
+    return Losses(total, tokens, quantity, ctc, placing, right)

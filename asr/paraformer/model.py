@@ -21,7 +21,7 @@ from echoic.asr.paraformer import checkpoint
 from echoic.asr.paraformer.arithmetic import apply, choose
 from echoic.asr.paraformer.cif_predictor import CifPredictor
 from echoic.asr.paraformer.config import ParaformerConfig
-from echoic.asr.paraformer.ctc import CtcHead
+from echoic.asr.paraformer.ctc import CtcHead, aligned_runs
 from echoic.asr.paraformer.ctc_predictor import CtcPredictor
 from echoic.asr.paraformer.decoder import Decoder
 from echoic.asr.paraformer.encoder import Encoder
@@ -33,6 +33,7 @@ from echoic.asr.paraformer.losses import (
     accuracy,
     combine,
     ctc_loss,
+    placing_loss,
     quantity_loss,
     token_loss,
 )
@@ -268,9 +269,21 @@ class Paraformer(nn.Module):
             ),
             quantity_loss(done.prediction.quantity, done.lengths, per_token=per_token),
             None if logits is None else ctc_loss(logits, lengths, labels, label_lengths),
+            self._placing(done, lengths, labels, label_lengths),
             accuracy(done.guesses, done.labels, done.lengths),
             objective,
         )
+
+    def _placing(
+        self, done: TeacherPass, lengths: Tensor, labels: Tensor, label_lengths: Tensor
+    ) -> Tensor | None:
+        if not self.config.objective.placing or done.ctc_logits is None:
+            return None
+        log_probs = done.ctc_logits.float().log_softmax(-1)
+        runs = aligned_runs(log_probs, lengths, labels, label_lengths)
+        per_token = self.config.objective.per_token
+        weights = done.prediction.weights
+        return placing_loss(weights, runs, lengths, done.lengths, per_token=per_token)
 
     @torch.inference_mode()
     def recognize(

@@ -16,9 +16,9 @@ from paraformer_files import settings
 from paraformer_oracle import Sizes
 from torch import Tensor, nn
 
-from echoic.asr.paraformer.config import preset
 from echoic.asr.paraformer.frontend import Frontend
 from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.presets import preset
 from echoic.asr.paraformer.tokenizer import SPECIAL, UNKNOWN, Tokenizer
 from echoic.asr.upstream.paraformer_layout import upstream_name
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from echoic.asr.errors import CheckpointError
-from echoic.asr.paraformer.config import MODEL_TYPE, FrontendConfig, ParaformerConfig, preset
+from echoic.asr.paraformer.config import MODEL_TYPE, FrontendConfig, ParaformerConfig
 from echoic.asr.paraformer.frontend import Frontend
 from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.presets import preset
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.tokenizer import Tokenizer
 

@@ -76,6 +76,7 @@ class StepLosses(NamedTuple):
         quantity: error of the predicted number of tokens.
         accuracy: share of the tokens right without labels' embeddings.
         ctc: None without a CTC head.
+        placing: None where tokens may be anywhere.
         consistency: None with one view.
         mwer: None if it is not asked for.
     """
@@ -85,6 +86,7 @@ class StepLosses(NamedTuple):
     quantity: Tensor
     accuracy: Tensor
     ctc: Tensor | None = None
+    placing: Tensor | None = None
     consistency: Tensor | None = None
     mwer: Tensor | None = None
 
@@ -137,7 +139,7 @@ def step_losses(
     own, objective = model.losses(done, lengths, labels, label_lengths), model.config.objective
     share = len(labels) / label_lengths.sum().clamp(min=1) if objective.per_token else 1.0
     ctc = None if own.ctc is None else own.ctc * share
-    total = combine(own.tokens, own.quantity, ctc, own.accuracy, objective).total
+    total = combine(own.tokens, own.quantity, ctc, own.placing, own.accuracy, objective).total
     agreed, errors = None, None
     if consistency and done.ctc_logits is not None:
         agreed = consistency_loss(done.ctc_logits, lengths) * share
@@ -154,4 +156,6 @@ def step_losses(
         )
         errors = errors * share
         total = total + mwer.weight * errors
-    return StepLosses(total, own.tokens, own.quantity, own.accuracy, ctc, agreed, errors)
+    return StepLosses(
+        total, own.tokens, own.quantity, own.accuracy, ctc, own.placing, agreed, errors
+    )

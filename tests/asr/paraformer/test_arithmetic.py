@@ -13,8 +13,9 @@ from torch import nn
 from echoic.asr.arithmetic import CANDIDATES, CastLinear, Int8Linear, Kind, able
 from echoic.asr.paraformer import arithmetic
 from echoic.asr.paraformer.arithmetic import ByteFeedForward, PackedLinear, ShortFeedForward
-from echoic.asr.paraformer.config import Activation, preset
+from echoic.asr.paraformer.config import Activation
 from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.presets import preset
 from echoic.asr.paraformer.sanm import FeedForward
 from echoic.asr.paraformer.streaming.recognizer import LiveConfig, ParaformerRecognizer
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from echoic.asr.errors import CheckpointError
-from echoic.asr.paraformer.config import ParaformerConfig, PredictorConfig, preset
+from echoic.asr.paraformer.config import ParaformerConfig, PredictorConfig
 from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.presets import preset
 from echoic.asr.paraformer.tokenizer import Tokenizer
 
 FRAMES = (40, 1, 23, 7)

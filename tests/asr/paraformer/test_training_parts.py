@@ -10,7 +10,7 @@ from torch import Tensor
 from echoic.asr.paraformer.config import PredictorConfig
 from echoic.asr.paraformer.ctc import aligned_runs, greedy_runs
 from echoic.asr.paraformer.ctc_predictor import CtcPredictor
-from echoic.asr.paraformer.losses import ctc_loss, quantity_loss, token_loss
+from echoic.asr.paraformer.losses import ctc_loss, placing_loss, quantity_loss, token_loss
 from echoic.asr.paraformer.mwer import edit_distances, mwer_loss, sample_candidates
 from echoic.asr.paraformer.pif_predictor import PifPredictor
 from echoic.asr.paraformer.predictor import crossings
@@ -54,6 +54,47 @@ def test_token_loss_is_a_divergence(smoothing: float, per_token: bool):
             total += float(torch.nn.functional.kl_div(log_probs, target, reduction="sum"))
     found = token_loss(logits, labels, lengths, smoothing, per_token=per_token)
     assert float(found) == pytest.approx(total / (6 if per_token else 2), rel=1e-5)
+
+
+def placed(weights: list[float], runs: list[int], tokens: int) -> float:
+    """The errors of one utterance, by definition."""
+    cuts = [0]
+    for token in range(tokens - 1):
+        before = [t + 1 for t, run in enumerate(runs) if 0 <= run <= token]
+        after = [t for t, run in enumerate(runs) if run > token]
+        cuts.append((max(before, default=0) + min(after, default=len(runs))) // 2)
+    pieces = itertools.pairwise([*cuts, len(runs)])
+    return sum(abs(sum(weights[a:b]) - 1) for a, b in pieces)
+
+
+@pytest.mark.parametrize("end", [0, 1])
+@pytest.mark.parametrize("per_token", [True, False])
+def test_placing_loss_by_definition(end: int, per_token: bool):
+    # Labels side by side, apart, without a frame in the middle and at the end, and none at all.
+    runs = [[-1, 0, 0, -1, -1, 1, 2, -1, -1], [0, -1, -1, 2, 2, -1], [-1, -1, -1]]
+    counts = [3 + end, 4 + end, end]
+    weights = torch.rand(3, 9, generator=seeded(0))
+    lengths = torch.tensor([len(row) for row in runs])
+    weights = (weights * (torch.arange(9) < lengths[:, None])).requires_grad_()
+    padded = torch.tensor([row + [-1] * (9 - len(row)) for row in runs])
+    found = placing_loss(weights, padded, lengths, torch.tensor(counts), per_token=per_token)
+    rows = zip(weights.tolist(), runs, counts, strict=True)
+    total = sum(placed(row, run, count) for row, run, count in rows if count)
+    assert float(found) == pytest.approx(total / (sum(counts) if per_token else 3), rel=1e-5)
+    found.backward()
+    assert weights.grad is not None
+    assert bool(weights.grad[0].any())
+
+
+def test_tokens_in_their_places_cost_nothing():
+    runs = torch.tensor([[-1, 0, 0, -1, 1, -1, 2, 2]])
+    weights = torch.tensor([[0.0, 0.5, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0]])
+    lengths, counts = torch.tensor([8]), torch.tensor([3])
+    assert float(placing_loss(weights, runs, lengths, counts, per_token=True)) == 0
+    early = torch.tensor([[0.0, 0.5, 1.5, 0.0, 0.0, 0.0, 0.0, 1.0]])
+    # The sum is right and the second token is in the first one's place: two pieces are off by 1.
+    assert float(placing_loss(early, runs, lengths, counts, per_token=False)) == 2
+    assert float(quantity_loss(early.sum(1), counts, per_token=False)) == 0
 
 
 def test_quantity_loss():

@@ -11,8 +11,8 @@ from paraformer_oracle import Sizes, draw, encode, shapes
 from typer.testing import CliRunner, Result
 
 from echoic.asr.errors import CheckpointError
-from echoic.asr.paraformer.config import preset
 from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.presets import preset
 from echoic.asr.paraformer.tokenizer import Tokenizer
 from echoic.asr.upstream.paraformer import import_paraformer, load_upstream
 from echoic.asr.upstream.paraformer_layout import upstream_name

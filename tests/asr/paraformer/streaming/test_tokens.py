@@ -8,8 +8,9 @@ from paraformer_files import random_features
 from small_paraformer import CUTS, SIZES, paraformer, streaming_paraformer
 from torch.nn.utils.rnn import pad_sequence
 
-from echoic.asr.paraformer.config import DecoderConfig, PredictorConfig, preset
+from echoic.asr.paraformer.config import DecoderConfig, PredictorConfig
 from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.presets import preset
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.streaming.tokens import TokenStream
 from echoic.asr.paraformer.streaming.whole import hear_in_chunks

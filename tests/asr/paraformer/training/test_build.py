@@ -8,8 +8,9 @@ import torch
 from paraformer_runs import MODEL, short_ones, task, write_vocabulary
 
 from echoic.asr.errors import CheckpointError
-from echoic.asr.paraformer.config import FrontendConfig, preset
+from echoic.asr.paraformer.config import FrontendConfig
 from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.presets import preset
 from echoic.asr.paraformer.training.build import model_config, read_statistics
 
 

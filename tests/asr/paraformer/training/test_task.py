@@ -76,9 +76,10 @@ def changed(before: dict[str, Tensor], module: torch.nn.Module) -> set[str]:
         {"spec_augment": STRIPS, "consistency": 0.2, "glancing": Glancing(0.9, 0.1, 4)},
         {"model": STREAMING, "chunks": ChunkedBatches((Chunks(),), 1.0)},
         {"model": CTC_TOKENS},
+        {"model": MODEL | {"objective": {"ctc": 0.3, "placing": 1.0}}},
         {"model": MODEL | {"predictor": {"kind": "pif", "heads": 2}, "objective": {"ctc": 0.0}}},
     ],
-    ids=["cif", "consistency", "chunks", "ctc", "pif"],
+    ids=["cif", "consistency", "chunks", "ctc", "placing", "pif"],
 )
 def test_every_weight_moves(changes: dict[str, Any], manifest: Path, vocabulary: Path) -> None:
     module = task(vocabulary, **changes)
@@ -94,9 +95,12 @@ def test_every_weight_moves(changes: dict[str, Any], manifest: Path, vocabulary:
 
 
 def test_the_parts_add_up(manifest: Path, vocabulary: Path) -> None:
-    module = task(vocabulary, spec_augment=STRIPS, consistency=0.5, mwer=Mwer(weight=2.0))
+    model = MODEL | {"objective": {"ctc": 0.3, "placing": 0.5}}
+    options = {"spec_augment": STRIPS, "consistency": 0.5, "mwer": Mwer(weight=2.0)}
+    module = task(vocabulary, model=model, **options)
     (step,) = fit(module, manifest, vocabulary, 1)
-    parts = {"tokens": 0.7, "ctc": 0.3, "quantity": 1.0, "consistency": 0.15, "mwer": 2.0}
+    parts = {"tokens": 0.7, "ctc": 0.3, "quantity": 1.0, "placing": 0.5}
+    parts |= {"consistency": 0.15, "mwer": 2.0}
     expected = sum(weight * step[f"train/{name}"] for name, weight in parts.items())
     assert step["train/total"] == pytest.approx(expected, rel=1e-5)
 
