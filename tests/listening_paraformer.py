@@ -1,5 +1,6 @@
 """A small Paraformer whose encoder begins as a small Whisper's."""
 
+import dataclasses
 import functools
 
 from paraformer_files import tokens_of
@@ -10,6 +11,8 @@ from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.tokenizer import Tokenizer
 from echoic.asr.paraformer.training.from_whisper import copy_encoder, encoder_of, frontend_of
 from echoic.asr.whisper.model import WhisperModel
+
+PERIOD = 30
 
 
 @functools.cache
@@ -25,7 +28,7 @@ def listener() -> Paraformer:
     config = ParaformerConfig(
         40,
         frontend_of(encoder),
-        encoder_of(encoder),
+        dataclasses.replace(encoder_of(encoder), period=PERIOD),
         decoder=DecoderConfig(
             layers=2, cross_layers=1, heads=2, ffn_dim=24, kernel_size=5, shift=2, dropout=0.0
         ),

@@ -92,6 +92,8 @@ class EncoderConfig:
         dropout: share of values dropped in training.
         activation: between the feed-forward layers.
         stem: whether two convolutions begin, as in Whisper; else features are only scaled.
+        period: frames after which places are counted anew, 0 for never. A stream of any length then
+            has no places that training had not; streams of training begin anywhere in it.
     """
 
     dim: int = 512
@@ -103,10 +105,13 @@ class EncoderConfig:
     dropout: float = 0.1
     activation: Activation = "relu"
     stem: bool = False
+    period: int = 0
 
     def __post_init__(self) -> None:
         _positive(self, "dim", "layers", "heads", "ffn_dim", "kernel_size")
         _choice(self, "activation", get_args(Activation))
+        if self.period < 0:
+            raise CheckpointError(f"encoder: period is {self.period}, expected 0 or more frames")
         _check_block(self, self.dim)
 
 

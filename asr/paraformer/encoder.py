@@ -73,6 +73,7 @@ class Encoder(nn.Module):
     def __init__(self, frontend: FrontendConfig, config: EncoderConfig) -> None:
         super().__init__()
         self.scale = config.dim**0.5
+        self.period = config.period
         self.stem = Stem(frontend, config.dim) if config.stem else None
         self.width = config.dim if config.stem else frontend.num_features
         sizes = [self.width, *[config.dim] * (config.layers - 1)]
@@ -96,12 +97,14 @@ class Encoder(nn.Module):
         Returns:
             (B, T, width), what the first block is given.
         """
-        positions = torch.arange(1, features.shape[1] + 1, device=features.device)
+        places = torch.arange(features.shape[1], device=features.device)
         if before is not None:
-            positions = before[:, None] + positions
+            places = before[:, None] + places
+        if self.period:
+            places = places % self.period
         if self.stem is None:
-            x = features * self.scale
+            x, positions = features * self.scale, places + 1
         else:
             # Whisper counts its own frames, from 0.
-            x, positions = self.stem(features), (positions - 1) * self.stem.step
+            x, positions = self.stem(features), places * self.stem.step
         return x + position_code(positions, self.width).to(x.dtype)

@@ -175,13 +175,26 @@ class Paraformer(nn.Module):
             return hidden
         return hidden * length_mask(lengths, hidden.shape[1])[:, :, None]
 
-    def hear(self, features: Tensor, lengths: Tensor, chunks: Chunks | None = None) -> Heard:
-        """Encode a batch as a whole, or as streams that are cut into chunks; see `teach`."""
+    def hear(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        chunks: Chunks | None = None,
+        before: Tensor | None = None,
+    ) -> Heard:
+        """Encode a batch as a whole, or as streams that are cut into chunks; see `teach`.
+
+        Args:
+            features: (B, T, F), T >= 1.
+            lengths: (B,) frames that count.
+            chunks: None for the whole.
+            before: (B,) int64 frames that the places of streams are counted behind.
+        """
         if chunks is None:
             hidden = self.encode(features, lengths)
             return HeardWhole(self.predictor, self.decoder, hidden, lengths)
         parts = self.encoder, self.predictor, self.decoder
-        return hear_in_chunks(*parts, features, lengths, chunks)
+        return hear_in_chunks(*parts, features, lengths, chunks, before)
 
     def decode(self, prediction: Prediction, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Score the tokens that were predicted: logits (B, N, V)."""
@@ -219,7 +232,10 @@ class Paraformer(nn.Module):
         if self.config.end_token:
             labels, label_lengths = _with_end(labels, label_lengths)
         labels = labels.clamp(min=0)
-        heard = self.hear(features, lengths, chunks)
+        before, period = None, self.config.encoder.period
+        if period and self.training:
+            before = torch.randint(period, (len(features),), generator=generator).to(lengths)
+        heard = self.hear(features, lengths, chunks, before)
         prediction = heard.predict(labels, label_lengths)
         with torch.no_grad():
             guesses = heard.decode(prediction, prediction.tokens, prediction.counts).argmax(-1)

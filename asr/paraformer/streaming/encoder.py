@@ -64,7 +64,13 @@ class EncoderState(NamedTuple):
     position: Tensor
 
 
-def encode_chunks(encoder: Encoder, features: Tensor, lengths: Tensor, chunks: Chunks) -> Windows:
+def encode_chunks(
+    encoder: Encoder,
+    features: Tensor,
+    lengths: Tensor,
+    chunks: Chunks,
+    before: Tensor | None = None,
+) -> Windows:
     """Encode whole signals as streams would be, in one pass.
 
     Args:
@@ -72,10 +78,11 @@ def encode_chunks(encoder: Encoder, features: Tensor, lengths: Tensor, chunks: C
         features: (B, T, F), T >= 1.
         lengths: (B,) frames that count.
         chunks: the cut, without `compat`.
+        before: (B,) int64 frames of silence that the places are counted behind; none if None.
     """
     grid = cut(lengths, features.shape[1], chunks)
     shape = grid.valid.shape[:2]
-    x = grid.windows(encoder.embed(features)).flatten(0, 1)
+    x = grid.windows(encoder.embed(features, before)).flatten(0, 1)
     valid = grid.valid.flatten(0, 1)
     seen = torch.cat([behind(grid.valid, chunks), grid.valid], dim=2).flatten(0, 1)
 

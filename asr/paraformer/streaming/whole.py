@@ -64,6 +64,7 @@ def hear_in_chunks(
     features: Tensor,
     lengths: Tensor,
     chunks: Chunks,
+    before: Tensor | None = None,
 ) -> HeardInChunks:
     """Encode a batch chunk by chunk.
 
@@ -74,12 +75,13 @@ def hear_in_chunks(
         features: (B, T, F), T >= 1.
         lengths: (B,) frames that count.
         chunks: the cut, without `compat`.
+        before: see `encode_chunks`.
 
     Raises:
         ValueError: parts of a model that does not stream, or `compat`.
     """
     cif = streaming_predictor(predictor)
-    windows = encode_chunks(encoder, features, lengths, chunks)
+    windows = encode_chunks(encoder, features, lengths, chunks, before)
     hidden = windows.centres * length_mask(lengths, features.shape[1])[:, :, None]
     return HeardInChunks(cif, check_decoder(decoder), windows.hidden, windows.grid, hidden, lengths)
 

@@ -78,8 +78,9 @@ def copy_encoder(source: WhisperEncoder, model: Paraformer, name: str = "this Wh
     """
     config, encoder = model.config, model.encoder
     _compare("frontend", config.frontend, frontend_of(source), name)
-    free = config.encoder.kernel_size, config.encoder.shift, config.encoder.dropout
-    _compare("encoder", config.encoder, encoder_of(source, *free), name)
+    sizes = config.encoder
+    needed = encoder_of(source, sizes.kernel_size, sizes.shift, sizes.dropout)
+    _compare("encoder", sizes, dataclasses.replace(needed, period=sizes.period), name)
     assert encoder.stem is not None
     for conv, linear in (
         (source.conv1, encoder.stem.first),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from listening_paraformer import listener, teacher
-from paraformer_runs import write_vocabulary
+from listening_paraformer import PERIOD, listener, teacher
+from paraformer_runs import MODEL, write_vocabulary
 from speech_data import novel
 from torch.nn import functional
 
@@ -15,6 +15,7 @@ from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.config import EncoderConfig, FrontendConfig, ParaformerConfig
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.stem import Stem
+from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.training.from_whisper import copy_encoder, encoder_of
 from echoic.asr.paraformer.training.task import ParaformerTask
 from echoic.asr.whisper.checkpoint import load_checkpoint
@@ -55,17 +56,45 @@ def test_a_stack_is_the_mean_of_what_whisper_hears_around_it():
         torch.testing.assert_close(found[:, i], x.mean(2), rtol=1e-4, atol=1e-4)
 
 
-def test_places_are_counted_as_whisper_does():
-    model = listener()
+def test_places_are_counted_as_whisper_does_and_anew_after_a_period():
+    encoder = listener().encoder
     features = torch.zeros(1, 40, 560)
-    assert model.encoder.stem is not None
-    code = model.encoder.embed(features) - model.encoder.stem(features)
-    expected = teacher().encoder.embed_positions.weight[0:80:2]
-    torch.testing.assert_close(code[0], expected, rtol=1e-4, atol=1e-4)
-    later = model.encoder.embed(features[:, :5], torch.tensor([7])) - model.encoder.stem(
-        features[:, :5]
-    )
-    torch.testing.assert_close(later[0], expected[7:12], rtol=1e-4, atol=1e-4)
+    assert encoder.stem is not None
+    heard = encoder.stem(features)
+    code = encoder.embed(features) - heard
+    once = teacher().encoder.embed_positions.weight[0 : 2 * PERIOD : 2]
+    expected = torch.cat([once, once])
+    torch.testing.assert_close(code[0], expected[:40], rtol=1e-4, atol=1e-4)
+    for before in (7, 27, 27 + 10 * PERIOD):
+        later = encoder.embed(features[:, :5], torch.tensor([before])) - heard[:, :5]
+        at = before % PERIOD
+        torch.testing.assert_close(later[0], expected[at : at + 5], rtol=1e-4, atol=1e-4)
+
+
+def test_streams_of_training_begin_anywhere(vocabulary: Path):
+    def places(training: bool, chunks: Chunks | None) -> set[int]:
+        model = ParaformerTask(small, str(vocabulary), str(vocabulary / "cmvn.json")).model
+        seen: set[int] = set()
+        embed = model.encoder.embed
+
+        def watch(features: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
+            seen.update([0] if before is None else before.tolist())
+            return embed(features, before)
+
+        model.encoder.embed = watch
+        model.train(training).teach(
+            torch.zeros(16, 8, 560), torch.full((16,), 8), labels, torch.full((16,), 2),
+            torch.Generator().manual_seed(0), chunks=chunks,
+        )  # fmt: skip
+        return seen
+
+    small = MODEL | {"encoder": MODEL["encoder"] | {"period": 20}}
+    small |= {"decoder": MODEL["decoder"] | {"shift": 1}}
+    labels = torch.full((16, 2), 3)
+    assert places(True, None) == places(False, Chunks()) == {0}
+    drawn = places(True, Chunks())
+    assert len(drawn) > 5
+    assert drawn <= set(range(20))
 
 
 def test_a_stem_of_other_stacks_hears_all_of_them():
@@ -83,13 +112,15 @@ def test_sizes_that_do_not_go_together():
         ParaformerConfig(40, FrontendConfig(lfr_m=7, lfr_n=5), EncoderConfig(stem=True))
     with pytest.raises(CheckpointError, match="log_mel has frames of 400 samples every 160"):
         FrontendConfig(features="log_mel", hop_length=200)
+    with pytest.raises(CheckpointError, match="period is -1, expected 0 or more frames"):
+        EncoderConfig(period=-1)
     with pytest.raises(CheckpointError, match="activation is 'swish', expected one of relu, gelu"):
         EncoderConfig(activation="swish")  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("shift", [0, 2])
 def test_a_memory_that_returns_nothing(shift: int):
-    sizes = encoder_of(teacher().encoder, 7, shift, 0.1)
+    sizes = dataclasses.replace(encoder_of(teacher().encoder, 7, shift, 0.1), period=PERIOD)
     config = dataclasses.replace(listener().config, encoder=sizes)
     model = Paraformer(config, listener().tokenizer).eval()
     copy_encoder(teacher().encoder, model)
