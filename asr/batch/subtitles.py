@@ -142,7 +142,7 @@ def _words(segment: Segment) -> tuple[Word, ...]:
     if segment.words or not segment.text.strip():
         return segment.words or ()
     # A segment whose words could not be timed is still shown, as if it were one word.
-    return (Word(segment.start, segment.end, one_line(segment.text), 0.0),)
+    return (Word(segment.start, segment.end, f" {one_line(segment.text)}", 0.0),)
 
 
 def _highlighted(texts: list[str], times: list[tuple[str, str]]) -> Iterator[Cue]:

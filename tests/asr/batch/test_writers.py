@@ -155,6 +155,13 @@ def test_a_segment_whose_words_were_not_timed_is_still_shown():
     assert "00:00:07,000 --> 00:00:12,000\nthree\n" in text
 
 
+def test_a_segment_whose_words_were_not_timed_stays_apart_from_the_word_before():
+    timed = transcript_of("a b", "c d", words=True)
+    untimed = replace(timed.segments[1], words=())
+    text = render(replace(timed, segments=(timed.segments[0], untimed)), "srt", Layout(40, 2))
+    assert "a b c d\n" in text
+
+
 def test_arrows_in_timed_words_are_harmless():
     text = render(transcript_of("a --> b", words=True), "vtt", Layout(max_line_width=30))
     assert text.count("-->") == 1
