@@ -1,13 +1,14 @@
 """Models on disk: a folder with `config.json` and `model.safetensors`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load_file, save, save_file
+from torch import Tensor, nn
 
 from echoic.tts.errors import TtsError
 
@@ -34,6 +35,23 @@ def write_folder(
         for name, value in model.state_dict().items()
     }
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def write_tensors(
+    tensors: Mapping[str, Tensor], path: str | Path, metadata: dict[str, str]
+) -> None:
+    """Write a safetensors file, all of it or nothing: what was there before stays until then.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(save(dict(tensors), metadata))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_config(folder: str | Path, kind: str, what: str, mend: str) -> dict[str, Any]:

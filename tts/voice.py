@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from echoic.tts.errors import TtsError
+from echoic.tts.folders import write_tensors
 from echoic.tts.talker import Talker
 
 SUFFIX = ".voice"
@@ -51,7 +51,7 @@ class Voice:
             "licence": self.licence,
         }
         tensors = {"codes": self.frames.to(torch.int32).contiguous()}
-        save_file(tensors, path, metadata={FORMAT: json.dumps(header, ensure_ascii=False)})
+        write_tensors(tensors, path, {FORMAT: json.dumps(header, ensure_ascii=False)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Voice":

@@ -124,6 +124,24 @@ def test_files_that_are_no_voice(tmp_path: Path) -> None:
         Voice.load(path)
 
 
+def test_a_voice_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "some.voice"
+    Voice(torch.zeros(3, 2, dtype=torch.int64), "before", "").save(path)
+
+    def broken(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[:20])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", broken)
+    with pytest.raises(OSError, match="No space left"):
+        Voice(torch.ones(3, 2, dtype=torch.int64), "after", "").save(path)
+    assert Voice.load(path).text == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_voice_of_another_codec() -> None:
     voice = replace(make_voice(small_talker(), noise(2), "Hello."), codec_hash="sha256:0")
     with pytest.raises(TtsError, match="another codec than this talker's"):

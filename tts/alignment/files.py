@@ -4,10 +4,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from echoic.tts.alignment.hmm import UnitModel
 from echoic.tts.errors import TtsError
+from echoic.tts.folders import write_tensors
 
 ALIGNER = "aligner.safetensors"
 
@@ -19,7 +20,7 @@ def save_units(model: UnitModel, path: str | Path) -> None:
         OSError: the file cannot be written.
     """
     tensors = {"emissions": model.emissions.half().contiguous(), "stay": model.stay.contiguous()}
-    save_file(tensors, path, metadata={"format": "pt"})
+    write_tensors(tensors, path, {"format": "pt"})
 
 
 def load_units(path: str | Path) -> UnitModel:
