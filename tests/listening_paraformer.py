@@ -1,4 +1,4 @@
-"""A small Paraformer whose encoder begins as a small Whisper's."""
+"""A small Paraformer whose encoder begins as a small Whisper's, with tokens at a CTC's peaks."""
 
 import dataclasses
 import functools
@@ -6,7 +6,12 @@ import functools
 from paraformer_files import tokens_of
 from random_whisper import fresh_whisper
 
-from echoic.asr.paraformer.config import DecoderConfig, ParaformerConfig
+from echoic.asr.paraformer.config import (
+    DecoderConfig,
+    ObjectiveConfig,
+    ParaformerConfig,
+    PredictorConfig,
+)
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.tokenizer import Tokenizer
 from echoic.asr.paraformer.training.from_whisper import copy_encoder, encoder_of, frontend_of
@@ -32,6 +37,9 @@ def listener() -> Paraformer:
         decoder=DecoderConfig(
             layers=2, cross_layers=1, heads=2, ffn_dim=24, kernel_size=5, shift=2, dropout=0.0
         ),
+        predictor=PredictorConfig(kind="spikes"),
+        objective=ObjectiveConfig(ctc=0.3),
+        end_token=False,
     )
     model = Paraformer(config, Tokenizer(tokens_of(40)))
     copy_encoder(encoder, model)

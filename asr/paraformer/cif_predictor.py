@@ -5,7 +5,7 @@ from torch import Tensor
 
 from echoic.asr.paraformer.config import PredictorConfig
 from echoic.asr.paraformer.predictor import Prediction, Predictor, token_times
-from echoic.asr.paraformer.weights import FrameWeights, scale_to
+from echoic.asr.paraformer.weights import FrameWeights, Weights, scale_to
 from echoic.cuda_ext.cif import cif
 
 
@@ -18,12 +18,13 @@ class CifPredictor(Predictor):
     Args:
         dim: width of the frames.
         config: settings.
+        weights: of the frames; None for a convolution's.
     """
 
-    def __init__(self, dim: int, config: PredictorConfig) -> None:
+    def __init__(self, dim: int, config: PredictorConfig, weights: Weights | None = None) -> None:
         super().__init__()
         self.config = config
-        self.weights = FrameWeights(dim, config)
+        self.weights = FrameWeights(dim, config) if weights is None else weights
 
     def forward(
         self,
@@ -33,7 +34,19 @@ class CifPredictor(Predictor):
         label_lengths: Tensor | None = None,
     ) -> Prediction:
         """Find the tokens; see `Predictor`."""
-        return self.integrate(hidden, self.weights(hidden, lengths), lengths, label_lengths)
+        return self.place(hidden, self.weights(hidden, lengths), lengths, labels, label_lengths)
+
+    def place(
+        self,
+        hidden: Tensor,
+        weights: Tensor,
+        lengths: Tensor,
+        labels: Tensor | None = None,
+        label_lengths: Tensor | None = None,
+    ) -> Prediction:
+        """Find the tokens by weights (B, T) of the frames; see `Predictor`."""
+        del labels
+        return self.integrate(hidden, weights, lengths, label_lengths)
 
     def integrate(
         self, hidden: Tensor, weights: Tensor, lengths: Tensor, label_lengths: Tensor | None = None

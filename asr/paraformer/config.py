@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.streaming.chunks import Chunks
 
-PredictorKind = Literal["cif", "pif", "ctc"]
+PredictorKind = Literal["cif", "pif", "ctc", "spikes"]
 PredictorConv = Literal["full", "depthwise"]
 Features = Literal["fbank", "log_mel"]
 Activation = Literal["relu", "gelu"]
@@ -121,7 +121,8 @@ class PredictorConfig:
 
     Attributes:
         kind: "cif" integrates weights until they reach 1 and fires; "pif" lets every token attend
-            to its place on the running sum; "ctc" averages the runs of a CTC's posteriors.
+            to its place on the running sum; "ctc" averages the runs of a CTC's posteriors;
+            "spikes" fires where these runs begin.
         conv: of "cif" and "pif": "full" over all channels, or "depthwise" with a skip connection.
         left: frames that it sees before the frame of the weight.
         right: frames that it sees after.
@@ -283,9 +284,10 @@ class ParaformerConfig:
                 f"dim {self.encoder.dim} cannot be split over the predictor's "
                 f"{self.predictor.heads} heads"
             )
-        if self.predictor.kind == "ctc" and (self.end_token or not self.objective.ctc):
+        kind = self.predictor.kind
+        if kind in ("ctc", "spikes") and (self.end_token or not self.objective.ctc):
             raise CheckpointError(
-                "the predictor ctc needs end_token false and objective.ctc above 0: it aligns "
+                f"the predictor {kind} needs end_token false and objective.ctc above 0: it aligns "
                 "labels with the sound, and learns from the CTC loss alone"
             )
 

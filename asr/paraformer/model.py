@@ -42,6 +42,7 @@ from echoic.asr.paraformer.predictor import Prediction, Predictor
 from echoic.asr.paraformer.recognition import NOTHING, Recognition, read_out
 from echoic.asr.paraformer.sampler import glance
 from echoic.asr.paraformer.sanm import length_mask
+from echoic.asr.paraformer.spike_predictor import SpikePredictor
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.streaming.whole import hear_in_chunks
 from echoic.asr.paraformer.tokenizer import END, Tokenizer
@@ -97,12 +98,14 @@ class Paraformer(nn.Module):
         self.predictor: Predictor
         if kind == "ctc":
             self.predictor = CtcPredictor(dim, config.vocab_size)
+        elif kind == "spikes":
+            self.predictor = SpikePredictor(dim, config.vocab_size, config.predictor)
         elif kind == "pif":
             self.predictor = PifPredictor(dim, config.predictor)
         else:
             self.predictor = CifPredictor(dim, config.predictor)
         self.decoder = Decoder(config.vocab_size, dim, config.decoder)
-        apart = config.has_ctc and kind != "ctc"
+        apart = config.has_ctc and kind not in ("ctc", "spikes")
         self.ctc = CtcHead(dim, config.vocab_size) if apart else None
 
     @classmethod

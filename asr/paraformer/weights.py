@@ -1,11 +1,25 @@
 """The weight of each frame: how much of a token it holds."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from echoic.asr.paraformer.config import PredictorConfig
 from echoic.asr.paraformer.sanm import length_mask
+
+
+class Weights(Protocol):
+    """The weights of frames."""
+
+    def __call__(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """Return (B, T) of hidden (B, T, D), 0 beyond lengths (B,)."""
+        ...
+
+    def unmasked(self, hidden: Tensor) -> Tensor:
+        """Return (B, T) of hidden (B, T, D), beyond whose ends there is silence."""
+        ...
 
 
 class FrameWeights(nn.Module):

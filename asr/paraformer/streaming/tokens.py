@@ -83,7 +83,7 @@ class TokenStream:
         self.model = model
         self.chunks = chunks
         self.hotwords = hotwords
-        self.predictor = streaming_predictor(model.predictor)
+        self.predictor = streaming_predictor(model.predictor, chunks)
         most = model.config.predictor.smooth_factor - model.config.predictor.noise_threshold
         if most > 1:
             raise ValueError(

@@ -12,6 +12,7 @@ from echoic.asr.paraformer.decoder import Decoder
 from echoic.asr.paraformer.encoder import Encoder
 from echoic.asr.paraformer.predictor import Prediction, Predictor
 from echoic.asr.paraformer.sanm import length_mask
+from echoic.asr.paraformer.spike_predictor import SpikePredictor
 from echoic.asr.paraformer.streaming.chunks import Chunks, Grid, heard_by
 from echoic.asr.paraformer.streaming.decoder import check_decoder
 from echoic.asr.paraformer.streaming.encoder import encode_chunks
@@ -43,11 +44,10 @@ class HeardInChunks(NamedTuple):
         self, labels: Tensor | None = None, label_lengths: Tensor | None = None
     ) -> Prediction:
         """Find the tokens; see `Predictor`."""
-        del labels
         weights = self.predictor.weights.unmasked(self.windows.flatten(0, 1))
         weights = self.grid.centres(weights.unflatten(0, self.windows.shape[:2]))
         weights = weights * length_mask(self.lengths, weights.shape[1])
-        return self.predictor.integrate(self.hidden, weights, self.lengths, label_lengths)
+        return self.predictor.place(self.hidden, weights, self.lengths, labels, label_lengths)
 
     def decode(self, prediction: Prediction, tokens: Tensor, counts: Tensor) -> Tensor:
         """Score tokens (B, N, D), the prediction's or others in their places: logits (B, N, V)."""
@@ -80,22 +80,27 @@ def hear_in_chunks(
     Raises:
         ValueError: parts of a model that does not stream, or `compat`.
     """
-    cif = streaming_predictor(predictor)
+    cif = streaming_predictor(predictor, chunks)
     windows = encode_chunks(encoder, features, lengths, chunks, before)
     hidden = windows.centres * length_mask(lengths, features.shape[1])[:, :, None]
     return HeardInChunks(cif, check_decoder(decoder), windows.hidden, windows.grid, hidden, lengths)
 
 
-def streaming_predictor(predictor: Predictor) -> CifPredictor:
+def streaming_predictor(predictor: Predictor, chunks: Chunks) -> CifPredictor:
     """Return the predictor, if it can say which tokens are complete before the sound is.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it cannot, or not in these chunks.
     """
+    if isinstance(predictor, SpikePredictor) and not chunks.look_back:
+        raise ValueError(
+            "chunks have no look_back: whether a token is new, the frame before it tells; give 1 "
+            "or more"
+        )
     if not isinstance(predictor, CifPredictor):
         raise ValueError(
             f"a {type(predictor).__name__} needs whole utterances: expected a model with "
-            'predictor.kind "cif"'
+            'predictor.kind "cif" or "spikes"'
         )
     return predictor
 

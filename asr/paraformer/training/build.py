@@ -22,7 +22,14 @@ log = logging.getLogger(__name__)
 
 _FRAMES = ("features", "sample_rate", "num_mels", "lfr_m", "lfr_n")
 # Tensors with a row for each token: they start anew under another vocabulary.
-_OF_TOKENS = ("decoder.embed.", "decoder.output.", "ctc.", "predictor.head.", "predictor.embed.")
+_OF_TOKENS = (
+    "decoder.embed.",
+    "decoder.output.",
+    "ctc.",
+    "predictor.head.",
+    "predictor.weights.head.",
+    "predictor.embed.",
+)
 
 
 class Statistics(NamedTuple):

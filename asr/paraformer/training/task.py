@@ -99,7 +99,8 @@ class ParaformerTask(lightning.LightningModule):
                 "above 0 and spec_augment, without which both views are one"
             )
         if chunks is not None:
-            streaming_predictor(self.model.predictor)
+            for one in chunks.cuts:
+                streaming_predictor(self.model.predictor, one)
             check_decoder(self.model.decoder)
         if mwer is not None and glancing is not None:
             raise ValueError("mwer mixes no labels in: leave glancing out")

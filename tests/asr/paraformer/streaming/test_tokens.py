@@ -125,7 +125,7 @@ def test_models_that_do_not_stream():
     TokenStream(model(), Chunks())
     with pytest.raises(ValueError, match=r"looks 5 tokens ahead.*decoder.shift"):
         TokenStream(model(decoder=DecoderConfig(1, 1, ffn_dim=8)), Chunks())
-    with pytest.raises(ValueError, match=r'PifPredictor needs whole utterances.*"cif"'):
+    with pytest.raises(ValueError, match=r'PifPredictor needs whole utterances.*"cif" or "spikes"'):
         TokenStream(model(predictor=PredictorConfig("pif")), Chunks())
     with pytest.raises(ValueError, match=r"up to 1.2 tokens.*smooth_factor"):
         TokenStream(model(predictor=PredictorConfig(smooth_factor=1.2)), Chunks())

@@ -77,9 +77,10 @@ def changed(before: dict[str, Tensor], module: torch.nn.Module) -> set[str]:
         {"model": STREAMING, "chunks": ChunkedBatches((Chunks(),), 1.0)},
         {"model": CTC_TOKENS},
         {"model": MODEL | {"objective": {"ctc": 0.3, "placing": 1.0}}},
+        {"model": CTC_TOKENS | {"predictor": {"kind": "spikes"}}},
         {"model": MODEL | {"predictor": {"kind": "pif", "heads": 2}, "objective": {"ctc": 0.0}}},
     ],
-    ids=["cif", "consistency", "chunks", "ctc", "placing", "pif"],
+    ids=["cif", "consistency", "chunks", "ctc", "placing", "spikes", "pif"],
 )
 def test_every_weight_moves(changes: dict[str, Any], manifest: Path, vocabulary: Path) -> None:
     module = task(vocabulary, **changes)
