@@ -11,6 +11,7 @@ from echoic.asr.paraformer.hotwords import HotWords
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.streaming.encoder import ChunkedEncoder
+from echoic.asr.paraformer.streaming.recognizer import LiveConfig, ParaformerRecognizer
 from echoic.asr.paraformer.streaming.tokens import TokenStream
 from echoic.streaming.module import Chain, chain
 
@@ -37,6 +38,11 @@ def expectant(chunks: Chunks) -> TokenStream:
     return TokenStream(model, chunks, HotWords.parse(EXPECTED, model.tokenizer))
 
 
+def live(model: Paraformer) -> ParaformerRecognizer:
+    """Return another model as a recogniser that closes words soon."""
+    return ParaformerRecognizer(model, LiveConfig(CUTS["back"], 1.5))
+
+
 def from_sound(model: Paraformer) -> Chain:
     """Return another model as a stream from sound to tokens."""
     return chain(model.frontend, TokenStream(model, CUTS["back"]))
@@ -49,6 +55,7 @@ PARAFORMER_CASES = [
     Case("paraformer_hotwords", lambda: expectant(CUTS["none"]), LOUD, 60, **SOUND),
     Case("paraformer_sound", lambda: sound_to_tokens(CUTS["none"]), noise(), 48_000, **SOUND),
     Case("paraformer_of_whisper", lambda: from_sound(listener()), noise(), 48_000, **SOUND),
+    Case("paraformer_spikes", lambda: live(listener()), speech, 64_000, **EVENTS),
     Case("paraformer", lambda: recognizer(CUTS["back"]), speech, 64_000, **EVENTS),
     Case("paraformer_compat", lambda: recognizer(COMPAT), speech, 64_000, **EVENTS),
 ]

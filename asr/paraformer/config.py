@@ -292,6 +292,14 @@ class ParaformerConfig:
             )
 
     @property
+    def reach(self) -> float:
+        """Seconds for which a word may go on behind the last of its tokens.
+
+        A CTC's peak tells where a token begins, CIF's weights where it ends.
+        """
+        return 0.24 if self.predictor.kind == "spikes" else 0.0
+
+    @property
     def has_ctc(self) -> bool:
         """Whether there is a CTC head."""
         return self.objective.ctc > 0

@@ -338,7 +338,7 @@ class Paraformer(nn.Module):
         hidden = self.encode(features, lengths)
         prediction = self.predictor(hidden, lengths)
         logits = self.decode(prediction, hidden, lengths)
-        return read_out(logits, prediction, self.config.frontend, self.tokenizer, hotwords)
+        return read_out(logits, prediction, lengths, self.config, self.tokenizer, hotwords)
 
 
 def _with_end(labels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,12 @@
 """What Paraformer returns for an utterance: tokens, text, times and probabilities."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from echoic.asr.paraformer.config import FrontendConfig
+from echoic.asr.paraformer.config import ParaformerConfig
 from echoic.asr.paraformer.hotwords import HotWords, likeliest
 from echoic.asr.paraformer.predictor import Prediction
 from echoic.asr.paraformer.tokenizer import BLANK, END, START, Tokenizer
@@ -39,7 +41,8 @@ NOTHING = Recognition((), "", (), (), (), 0.0)
 def read_out(
     logits: Tensor,
     prediction: Prediction,
-    frontend: FrontendConfig,
+    lengths: Tensor,
+    config: ParaformerConfig,
     tokenizer: Tokenizer,
     hotwords: HotWords | None = None,
 ) -> list[Recognition]:
@@ -48,11 +51,12 @@ def read_out(
     Args:
         logits: (B, N, V).
         prediction: where the tokens are.
-        frontend: tells the time of a frame.
+        lengths: (B,) frames of the sound.
+        config: tells the time of a frame.
         tokenizer: tells the words.
         hotwords: to expect.
     """
-    counts = prediction.counts
+    counts, frontend = prediction.counts, config.frontend
     best = likeliest(logits) if hotwords is None else hotwords.choose(logits, counts)
     seconds = [
         (frames * frontend.frame_seconds + frontend.frame_offset).clamp(min=0).cpu()
@@ -66,8 +70,10 @@ def read_out(
             [tuple(times[row, :count].tolist()) for times in seconds],
             float(prediction.quantity[row]),
             tokenizer,
+            config.reach,
+            frames * frontend.frame_seconds,
         )
-        for row, count in enumerate(counts.tolist())
+        for row, (count, frames) in enumerate(zip(counts.tolist(), lengths.tolist(), strict=True))
     ]
 
 
@@ -77,6 +83,8 @@ def _one(
     seconds: list[tuple[float, ...]],
     quantity: float,
     tokenizer: Tokenizer,
+    reach: float,
+    end: float,
 ) -> Recognition:
     kept = [place for place, i in enumerate(ids) if i not in (BLANK, START, END)]
     tokens = tuple(ids[place] for place in kept)
@@ -85,10 +93,26 @@ def _one(
     words = tuple(
         Word(
             start=times[word.first][0],
-            end=times[word.last - 1][1],
+            end=word_end(times, word.last, reach, end),
             word=word.text,
             probability=sum(sure[word.first : word.last]) / (word.last - word.first),
         )
         for word in tokenizer.words(tokens)
     )
     return Recognition(tokens, tokenizer.decode(tokens), times, sure, words, quantity)
+
+
+def word_end(
+    times: Sequence[Sequence[float]], last: int, reach: float, end: float = math.inf
+) -> float:
+    """Return when a word ends that consists of tokens up to `last`, that one not included.
+
+    Args:
+        times: begin and end of each token in seconds.
+        last: number of the first token behind the word.
+        reach: see `ParaformerConfig.reach`; less where the next token begins sooner.
+        end: of the sound, behind which no word goes on.
+    """
+    said = times[last - 1][1]
+    after = times[last][0] if last < len(times) else end
+    return max(said, min(said + reach, after))

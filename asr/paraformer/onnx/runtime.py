@@ -111,7 +111,7 @@ class OnnxParaformer:
         # The embeddings and weights stay inside of the network.
         tokens, weights = logits[:, :, :0], features[:, :, 0][:, :0]
         prediction = Prediction(tokens, counts, quantity, weights, starts, ends)
-        return read_out(logits, prediction, self.config.frontend, self.tokenizer, hotwords)
+        return read_out(logits, prediction, lengths, self.config, self.tokenizer, hotwords)
 
 
 def _session(path: Path, threads: int | None) -> Any:

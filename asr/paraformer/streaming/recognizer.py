@@ -6,6 +6,7 @@ session = Session(recognizer, sample_rate=16_000)
 ```
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from echoic.asr.paraformer.hotwords import HotWords
 from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.recognition import word_end
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.streaming.tokens import Tokens, TokenStream
 from echoic.streaming.events import Event, EventType, EventWord
@@ -157,7 +159,7 @@ class ParaformerRecognizer:
         last = self._spoken(tokens).plus(self._spoken(rest))
         # The last frame may reach beyond the sound.
         said = state.open.plus(last._replace(times=last.times.clamp(max=end)))
-        words = self._words(said)
+        words = self._words(said, end)
         events = [self._event("final", words, len(words), end)] if words else []
         return self.initial_state(), events
 
@@ -206,7 +208,7 @@ class ParaformerRecognizer:
         words = words[:stable]
         return state, [self._event("final", words, stable, now)] if words else []
 
-    def _words(self, said: Open) -> "list[_Spoken]":
+    def _words(self, said: Open, end: float = math.inf) -> "list[_Spoken]":
         ids, sure = said.ids[0].tolist(), said.probabilities[0].tolist()
         times = said.times[0].tolist()
         return [
@@ -214,7 +216,7 @@ class ParaformerRecognizer:
                 EventWord(
                     text=word.text,
                     start=times[word.first][0],
-                    end=times[word.last - 1][1],
+                    end=word_end(times, word.last, self.model.config.reach, end),
                     confidence=sum(sure[word.first : word.last]) / (word.last - word.first),
                 ),
                 tuple(ids[word.first : word.last]),

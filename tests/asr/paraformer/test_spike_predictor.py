@@ -4,10 +4,12 @@ import pytest
 import torch
 from listening_paraformer import listener
 from paraformer_files import random_features
+from speech_data import novel
 from torch.nn.utils.rnn import pad_sequence
 
 from echoic.asr.paraformer.config import PredictorConfig
 from echoic.asr.paraformer.ctc import greedy_runs
+from echoic.asr.paraformer.recognition import word_end
 from echoic.asr.paraformer.spike_predictor import SpikePredictor, SpikeWeights
 from echoic.asr.paraformer.streaming.chunks import Chunks
 from echoic.asr.paraformer.streaming.tokens import TokenStream
@@ -87,3 +89,26 @@ def test_a_stream_says_what_its_batch_says(chunks: Chunks):
 def test_a_stream_that_forgets_the_frame_before():
     with pytest.raises(ValueError, match="chunks have no look_back"):
         TokenStream(listener(), Chunks(0, 8, 4))
+
+
+@pytest.mark.parametrize(
+    ("last", "end", "expected"),
+    [(1, 9.0, 0.5), (2, 9.0, 1.24), (3, 9.0, 2.24), (3, 2.1, 2.1), (3, 1.5, 2.0)],
+    ids=["until the next", "as far as it reaches", "the last", "the sound's end", "never back"],
+)
+def test_a_word_goes_on_behind_its_last_token(last: int, end: float, expected: float):
+    times = [(0.3, 0.34), (0.5, 1.0), (1.9, 2.0)]
+    assert word_end(times, last, 0.24, end) == pytest.approx(expected)
+    assert word_end(times, last, 0.0, end) == times[last - 1][1]
+
+
+@torch.no_grad()
+def test_words_have_a_length():
+    wav = novel()[0].wav[None]
+    words = listener().recognize(wav)[0].words
+    seconds = [word.end - word.start for word in words]
+    assert len(words) > 10
+    assert max(seconds) > 0.1
+    times = [time for word in words for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert times[-1] <= wav.shape[1] / 16_000
