@@ -82,7 +82,8 @@ def placing_loss(
 
     The error of the sum alone, as published, leaves open where the tokens are: one that comes too
     early shares its sound with the next, and is written twice. Here the sound is cut in the middle
-    between what the CTC hears of one label and of the next, and each piece is to weigh 1.
+    between what the CTC hears of one label and of the next, and each piece is to weigh 1. (That a
+    CTC guide CIF is of Yu et al. 2021, arXiv 2104.04702.)
 
     Args:
         weights: (B, T) of the frames, not scaled, 0 beyond the lengths.
