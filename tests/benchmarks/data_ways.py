@@ -123,7 +123,7 @@ def trainer(vocabulary: Path) -> Callable[[Batch], float]:
     """Return what makes a step of the tiny Paraformer and returns its loss."""
     torch.manual_seed(0)
     task = ParaformerTask({"preset": "tiny"}, str(vocabulary), str(vocabulary / "cmvn.json"))
-    optimizer = make_optimizer(task.model, OptimizerConfig())
+    optimizer = make_optimizer(task.model.encoder, [task.model], OptimizerConfig())
     weights = list(task.model.parameters())
     assert task.average is not None
     average = task.average

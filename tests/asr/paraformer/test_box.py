@@ -15,9 +15,9 @@ from echoic.asr.text.normalizers import english
 
 NAME = "paraformer-tiny-en"
 LARGEST = 15e6
-# Of the letters of a reader whom it has never heard, in prose it has never seen. A model that has
-# learned nothing has 80 % and more.
-MOST_ERRORS = 0.6
+# Of the letters of a reader whom it has never heard, in prose it has never seen: 14 % are wrong. A
+# model that has learned nothing has 80 % and more.
+MOST_ERRORS = 0.25
 ROWS = [json.loads(line) for line in (DATA / "manifest.jsonl").read_text().splitlines()]
 
 
@@ -34,7 +34,7 @@ def test_it_is_what_its_name_says():
     assert (box.folder / "README.md").is_file()
     assert kind_of(NAME) == "paraformer"
     model = Paraformer.from_pretrained(NAME)
-    assert 6e6 < sum(p.numel() for p in model.parameters()) < 8e6
+    assert 12e6 < sum(p.numel() for p in model.parameters()) < 13e6
     assert model.config.language == "en"
     assert model.config.chunks is not None
 
