@@ -269,11 +269,9 @@ class ParaformerConfig:
                 f"dim {self.encoder.dim} cannot be split over the decoder's {self.decoder.heads} "
                 "heads"
             )
-        if self.frontend.num_features % 2 or self.encoder.dim % 2:
-            raise CheckpointError(
-                f"{self.frontend.num_features} features and dim {self.encoder.dim}: odd numbers "
-                "have no position code"
-            )
+        width = self.encoder.dim if self.encoder.stem else self.frontend.num_features
+        if width % 2:
+            raise CheckpointError(f"{width} features have no position code: give an even number")
         if self.encoder.stem and (self.frontend.lfr_m < 5 or self.frontend.lfr_n % 2):
             raise CheckpointError(
                 f"stacks of {self.frontend.lfr_m} frames every {self.frontend.lfr_n}: a stem "

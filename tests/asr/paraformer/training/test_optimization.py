@@ -56,7 +56,7 @@ def test_an_encoder_rests_and_then_follows_more_slowly() -> None:
         warmup_steps=10, schedule="constant", encoder_rest=20, encoder_share=0.5
     )
     shares = [config.share_of_encoder(step, 100) for step in range(40)]
-    assert shares[:20] == [0.0] * 19 + [0.0]
+    assert shares[:20] == [0.0] * 20
     assert shares[20:30] == pytest.approx([0.05 * (n + 1) for n in range(10)])
     assert shares[30:] == [0.5] * 10
     plain = OptimizerConfig(warmup_steps=10)
