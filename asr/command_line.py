@@ -20,6 +20,7 @@ class DType(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+    INT16X8 = "int16x8"
     INT8 = "int8"
 
 

@@ -2,8 +2,10 @@
 
 A file is an ordinary safetensors file. A matrix `name` (or a convolution kernel, its inputs laid
 flat) is stored as int8 with `name.scale` in float16: weight ≈ byte * scale. Vectors are float16.
-Nothing is computed in eight bits: loading gives back floats. The encoder's sinusoids are recomputed
-if that gives the same numbers.
+Loading gives back floats. The encoder's sinusoids are recomputed if that gives the same numbers.
+
+A matrix can have one scale a row instead: what multiplies in eight bits (`echoic.asr.arithmetic`)
+then has the very weights that are stored.
 
 Why 32: on the test recordings one scale per row moves tiny.en's logits by 0.22 (root mean square;
 their spread is 7.2), scales per row and column by 0.24, scales per 32 weights by 0.10, for 6 % more
@@ -11,7 +13,7 @@ bytes.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -63,12 +65,15 @@ def dequantize(
     return _ungrouped(grouped, values.shape).to(dtype)
 
 
-def save_quantized(state: Mapping[str, Tensor], path: str | Path) -> None:
+def save_quantized(
+    state: Mapping[str, Tensor], path: str | Path, whole_rows: Collection[str] = ()
+) -> None:
     """Write a model's tensors with all matrices in eight bits.
 
     Args:
         state: name to tensor, floats.
         path: the safetensors file to write.
+        whole_rows: names of matrices with one scale a row.
 
     Raises:
         ValueError: a tensor holds NaN or infinity.
@@ -81,7 +86,8 @@ def save_quantized(state: Mapping[str, Tensor], path: str | Path) -> None:
         if tensor.dim() < 2:
             tensors[name] = tensor.detach().half().contiguous()
         else:
-            tensors[name], tensors[name + _SCALE] = quantize(tensor)
+            group = tensor[0].numel() if name in whole_rows else GROUP
+            tensors[name], tensors[name + _SCALE] = quantize(tensor, group)
     header = {"format": FORMAT, "version": VERSION, "group": GROUP, "sinusoids": recomputed}
     save_file(tensors, path, metadata={FORMAT: json.dumps(header)})
 
@@ -167,8 +173,12 @@ def _restore(
     if values.dtype != torch.int8:
         return values.to(dtype)
     inputs = values[0].numel()
+    if scale is not None and scale.shape == (len(values), 1):
+        group = inputs
     if scale is None or scale.shape != (len(values), -(-inputs // group)):
-        raise CheckpointError(f"{path}: {name} has no scale for every {group} weights of a row")
+        raise CheckpointError(
+            f"{path}: {name} has no scale for every {group} weights of a row, nor for every row"
+        )
     return dequantize(values, scale, dtype, group)
 
 

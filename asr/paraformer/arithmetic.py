@@ -4,12 +4,25 @@ Only the linear layers of encoder and decoder change. Norms, attention, the pred
 the scores of the tokens stay in float32: they decide how many tokens there are, and which.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from echoic.asr.arithmetic import CastLinear, Int8Linear, Kind, able, check, dtype_of, fastest
+from echoic.asr.arithmetic import (
+    BYTE_KINDS,
+    CANDIDATES,
+    EXACT_CANDIDATES,
+    CastLinear,
+    Int8Linear,
+    Kind,
+    able,
+    are_bytes,
+    byte_linear,
+    check,
+    dtype_of,
+    fastest,
+)
 from echoic.asr.paraformer.config import Activation, ParaformerConfig
 from echoic.asr.paraformer.decoder import Decoder
 from echoic.asr.paraformer.encoder import Encoder
@@ -92,22 +105,46 @@ def apply(encoder: Encoder, decoder: Decoder, kind: Kind) -> None:
         ValueError: a kind that this device cannot compute.
     """
     check(kind, encoder.norm.weight.device)
-    for stack in (encoder.blocks, decoder.blocks, decoder.last):
+    for stack in _stacks(encoder, decoder).values():
         _convert(stack, kind)
     encoder.requires_grad_(False).eval()
     decoder.requires_grad_(False).eval()
 
 
-def choose(device: torch.device, config: ParaformerConfig) -> Kind:
+def large_layers(encoder: Encoder, decoder: Decoder) -> Iterator[tuple[str, nn.Linear]]:
+    """Yield the layers that `apply` changes, by their names in a model."""
+    for stack, modules in _stacks(encoder, decoder).items():
+        for name, layer in modules.named_modules(prefix=stack):
+            if isinstance(layer, nn.Linear):
+                yield name, layer
+
+
+def choose(
+    encoder: Encoder, decoder: Decoder, device: torch.device, config: ParaformerConfig
+) -> Kind:
     """Measure for some milliseconds what this machine is fastest in.
 
+    On a CPU a model whose large layers are bytes writes what it writes in float32.
+
     Args:
-        device: where the model will run.
+        encoder: of the model, before `apply`.
+        decoder: likewise.
+        device: where it will run.
         config: of the model; the trials have its shapes.
     """
     if device.type != "cpu":
         return "float16"
-    return fastest(lambda kind: _trial(kind, config))
+    is_exact = all(are_bytes(layer.weight) for _, layer in large_layers(encoder, decoder))
+    kinds = EXACT_CANDIDATES if is_exact else CANDIDATES
+    return fastest(lambda kind: _trial(kind, config), kinds)
+
+
+def _stacks(encoder: Encoder, decoder: Decoder) -> dict[str, nn.Module]:
+    return {
+        "encoder.blocks": encoder.blocks,
+        "decoder.blocks": decoder.blocks,
+        "decoder.last": decoder.last,
+    }
 
 
 def _trial(kind: Kind, config: ParaformerConfig) -> Callable[[], object]:
@@ -125,22 +162,24 @@ def _convert(module: nn.Module, kind: Kind) -> None:
             setattr(module, name, _layer(child, kind))
             continue
         _convert(child, kind)
-        if kind != "float32" and isinstance(child, FeedForward) and not child.normed:
+        if isinstance(child, FeedForward) and not child.normed:
             setattr(module, name, _feed_forward(child, kind))
 
 
 def _feed_forward(layers: FeedForward, kind: Kind) -> nn.Module:
-    if kind != "int8":
+    if dtype_of(kind) is not torch.float32:
         return ShortFeedForward(layers, dtype_of(kind))
-    return ByteFeedForward(layers) if layers.activation == "relu" else layers
+    if kind == "int8" and layers.activation == "relu":
+        return ByteFeedForward(layers)
+    return layers
 
 
 def _layer(linear: nn.Linear, kind: Kind) -> nn.Module:
     weight, bias = linear.weight, linear.bias
     if kind == "float32":
         return linear
-    if kind == "int8":
-        return Int8Linear(weight, bias)
+    if kind in BYTE_KINDS:
+        return byte_linear(weight, bias, kind)
     if kind == "bfloat16" and weight.device.type == "cpu" and _packs():
         return PackedLinear(weight, bias)
     return CastLinear(weight, bias, dtype_of(kind))

@@ -5,6 +5,7 @@ A folder holds `config.json`, `model.safetensors` and `tokens.json`, and with so
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -124,12 +125,23 @@ def save(
     folder: Path,
     description: str = "",
     precision: Precision = "float32",
+    whole_rows: Collection[str] = (),
 ) -> None:
-    """Write a folder that the functions above read; it is made if it does not exist."""
+    """Write a folder that the functions above read; it is made if it does not exist.
+
+    Args:
+        model: what to write.
+        config: of it.
+        tokenizer: of it.
+        folder: where.
+        description: a line for lists of models.
+        precision: of the weights.
+        whole_rows: weights that have one scale a row in int8, see `save_quantized`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     if precision == "int8":
-        save_quantized(state, folder / WEIGHTS_FILE)
+        save_quantized(state, folder / WEIGHTS_FILE, whole_rows)
     else:
         if precision == "float16":
             state = {name: t.half() for name, t in state.items()}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from echoic.asr.arithmetic import Kind, check
 from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer import checkpoint
-from echoic.asr.paraformer.arithmetic import apply, choose
+from echoic.asr.paraformer.arithmetic import apply, choose, large_layers
 from echoic.asr.paraformer.cif_predictor import CifPredictor
 from echoic.asr.paraformer.config import ParaformerConfig
 from echoic.asr.paraformer.ctc import CtcHead, aligned_runs
@@ -145,7 +145,11 @@ class Paraformer(nn.Module):
             description: one line for lists of models, kept in `config.json`.
             precision: of the stored weights; they are float32 again when they are loaded.
         """
-        checkpoint.save(self, self.config, self.tokenizer, Path(folder), description, precision)
+        # As they are multiplied: see `arithmetic.choose`.
+        rows = {f"{name}.weight" for name, _ in large_layers(self.encoder, self.decoder)}
+        checkpoint.save(
+            self, self.config, self.tokenizer, Path(folder), description, precision, rows
+        )
 
     @property
     def device(self) -> torch.device:
@@ -157,15 +161,19 @@ class Paraformer(nn.Module):
 
         Args:
             device: where to compute.
-            dtype: "auto" measures what is fastest there; else one of `arithmetic.KINDS`.
+            dtype: "auto" measures what is fastest there, and on a CPU leaves the text of a model
+                whose weights are bytes as it is; else one of `arithmetic.KINDS`.
 
         Raises:
             ValueError: a dtype that this device cannot compute in.
         """
         if dtype != "auto":
             check(dtype, device)
-        self.arithmetic = choose(device, self.config) if dtype == "auto" else cast(Kind, dtype)
-        apply(self.to(device).encoder, self.decoder, self.arithmetic)
+        stacks = self.to(device).encoder, self.decoder
+        self.arithmetic = (
+            choose(*stacks, device, self.config) if dtype == "auto" else cast(Kind, dtype)
+        )
+        apply(*stacks, self.arithmetic)
         return self.eval()
 
     def encode(self, features: Tensor, lengths: Tensor) -> Tensor:

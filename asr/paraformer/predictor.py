@@ -20,7 +20,7 @@ class Prediction(NamedTuple):
         weights: (B, T) weights of the frames before they were scaled.
         starts: (B, N) float64 frames at which each token begins.
         ends: (B, N) float64 frames at which each token is complete.
-        ctc_logits: (B, T, V) where the predictor has a CTC head of its own.
+        ctc_logits: (B, T, V) in training, where the predictor has a CTC head of its own.
     """
 
     tokens: Tensor

@@ -75,9 +75,10 @@ class SpikePredictor(CifPredictor):
         label_lengths: Tensor | None = None,
     ) -> Prediction:
         """Find the tokens; see `CifPredictor.place`."""
+        if labels is None or label_lengths is None:
+            return super().place(hidden, weights, lengths)
         assert isinstance(self.weights, SpikeWeights)
         logits = self.weights.head(hidden)
-        if labels is not None and label_lengths is not None:
-            weights = self.weights.along(logits, lengths, labels, label_lengths)
+        weights = self.weights.along(logits, lengths, labels, label_lengths)
         found = super().place(hidden, weights, lengths, labels, label_lengths)
         return found._replace(ctc_logits=logits)

@@ -11,7 +11,17 @@ from typing import cast
 import torch
 from torch import nn
 
-from echoic.asr.arithmetic import KINDS, Int8Linear, Kind, check, dtype_of, fastest, joined, plain
+from echoic.asr.arithmetic import (
+    BYTE_KINDS,
+    KINDS,
+    Kind,
+    byte_linear,
+    check,
+    dtype_of,
+    fastest,
+    joined,
+    plain,
+)
 from echoic.asr.whisper.attention import Attention
 from echoic.asr.whisper.config import WhisperConfig
 from echoic.asr.whisper.decoder import Decoder
@@ -49,8 +59,9 @@ def apply(encoder: Encoder, decoder: Decoder, arithmetic: Arithmetic) -> None:
         sound.fused_kv = joined([sound.k_proj, sound.v_proj], arithmetic.encoder)
         del sound.k_proj, sound.v_proj
         _convert(sound, ("q_proj", "out_proj"), arithmetic.decoder)
-    if arithmetic.decoder == "int8":
-        decoder.projection = Int8Linear(decoder.embed_tokens.weight, None)
+    if arithmetic.decoder in BYTE_KINDS:
+        weight = decoder.embed_tokens.weight
+        decoder.projection = byte_linear(weight, None, arithmetic.decoder)
     _cast_the_rest(encoder, arithmetic.encoder)
     _cast_the_rest(decoder, arithmetic.decoder)
     encoder.requires_grad_(False).eval()
@@ -58,9 +69,7 @@ def apply(encoder: Encoder, decoder: Decoder, arithmetic: Arithmetic) -> None:
 
 
 def named(kind: str) -> Arithmetic:
-    """Return the arithmetic that a user means by one word: int8 is for weights that are read."""
-    if kind == "int8":
-        return Arithmetic(encoder="int8", decoder="int8")
+    """Return the arithmetic that a user means by one word: it is that of both stacks."""
     if kind not in KINDS:
         raise ValueError(f"unknown arithmetic {kind!r}: one of auto, {', '.join(KINDS)}")
     return Arithmetic(encoder=cast(Kind, kind), decoder=cast(Kind, kind))
@@ -93,7 +102,7 @@ def _encoder_trial(kind: Kind, config: WhisperConfig) -> Callable[[], object]:
 def _decoder_trial(kind: Kind, config: WhisperConfig) -> Callable[[], object]:
     """A slice of the output projection, for a step of eight hypotheses."""
     weight = torch.randn(16 * config.d_model, config.d_model)
-    layer = Int8Linear(weight, None) if kind == "int8" else plain(weight, None, kind)
+    layer = byte_linear(weight, None, kind) if kind in BYTE_KINDS else plain(weight, None, kind)
     x = torch.randn(8, config.d_model, dtype=dtype_of(kind))
     return lambda: layer(x)
 

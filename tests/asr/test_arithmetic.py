@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from echoic.asr import arithmetic
-from echoic.asr.arithmetic import CANDIDATES, CastLinear, Int8Linear, check, fastest
+from echoic.asr.arithmetic import (
+    CANDIDATES,
+    CastLinear,
+    Int8Linear,
+    Int16x8Linear,
+    are_bytes,
+    check,
+    fastest,
+)
 
 NEEDS_INT8 = pytest.mark.skipif(
     "x86" not in torch.backends.quantized.supported_engines, reason="no 8-bit kernels here"
@@ -31,9 +39,14 @@ def eight_bit(inputs: int, outputs: int, seed: int = 0) -> tuple[nn.Linear, Int8
     seed=st.integers(0, 999),
     rows=st.integers(1, 20),
     sizes=st.sampled_from([(2, 3), (16, 24), (64, 40), (384, 100)]),
+    fine=st.booleans(),
 )
-def test_a_row_does_not_know_its_neighbours(seed: int, rows: int, sizes: tuple[int, int]):
-    _, fast = eight_bit(*sizes, seed=seed)
+def test_a_row_does_not_know_its_neighbours(
+    seed: int, rows: int, sizes: tuple[int, int], fine: bool
+):
+    layer, fast = eight_bit(*sizes, seed=seed)
+    if fine:
+        fast = Int16x8Linear(layer.weight, layer.bias)
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(rows, sizes[0], generator=generator)
     x *= 10.0 ** torch.randint(-6, 7, (rows, 1), generator=generator)  # loud and soft ones
@@ -79,6 +92,46 @@ def test_error_against_float64(inputs: int):
     assert error.std() < 0.03 * (exact - layer.bias).std()
 
 
+def rounded(weight: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Weights in eight bits a row, with scales of a dtype."""
+    scale = (weight.abs().amax(1, keepdim=True) / 127).to(dtype).float()
+    return (weight / scale).round().clamp(-127, 127) * scale
+
+
+@NEEDS_INT8
+@pytest.mark.parametrize("inputs", [64, 384, 1536])
+@pytest.mark.parametrize("narrow", [False, True])
+def test_sixteen_bits_of_activations_are_nearly_all(inputs: int, narrow: bool):
+    layer, _ = eight_bit(inputs, 200)
+    weight = rounded(layer.weight.detach(), torch.float16)
+    fine = Int16x8Linear(weight, layer.bias)
+    fine._narrow = narrow
+    x = torch.randn(2, 25, inputs, generator=torch.Generator().manual_seed(2))
+    x[0, 0, 0] = 50.0  # one that takes the levels from the others
+    exact = x.double() @ weight.double().T
+    error = fine(x) - layer.bias - exact
+    assert error.std() < (3e-4 if narrow else 1e-4) * exact.std()
+    assert fine(x).dtype == torch.float32
+    unbiased = Int16x8Linear(weight, None)
+    for power in (-60, 60):
+        torch.testing.assert_close(
+            unbiased(x * 2.0**power), unbiased(x) * 2.0**power, rtol=0, atol=0
+        )
+    assert fine(torch.zeros(0, inputs)).shape == (0, 200)
+    assert torch.equal(fine(torch.zeros(3, inputs)), layer.bias.expand(3, 200))
+    assert unbiased(torch.full((1, inputs), float("nan"))).isnan().all()
+
+
+def test_what_was_rounded_to_bytes_is_known():
+    weight = torch.randn(20, 48, generator=torch.Generator().manual_seed(0))
+    assert not are_bytes(weight)
+    assert not are_bytes(weight.half())
+    for dtype in (torch.float32, torch.float16):
+        assert are_bytes(rounded(weight, dtype))
+    assert not are_bytes(rounded(weight.view(40, 24)).view(20, 48)), "two scales a row"
+    assert are_bytes(torch.zeros(3, 4))
+
+
 @NEEDS_INT8
 @pytest.mark.parametrize("narrow", [False, True])
 def test_two_layers_in_one_are_both_after_each_other(narrow: bool):
@@ -117,6 +170,7 @@ assert torch.allclose(layer(signs), exact, rtol=0, atol=1e-3), (layer(signs) - e
         ("int4", "cpu", "unknown arithmetic 'int4': one of auto, float32, bfloat16"),
         ("float16", "cpu", "float16 is for GPUs: on a CPU take float32"),
         ("int8", "cuda", "int8 is for CPUs: on cuda take float16"),
+        ("int16x8", "cuda", "int16x8 is for CPUs: on cuda take float16"),
     ],
 )
 def test_wrong_kinds(kind: str, device: str, message: str):
@@ -149,7 +203,7 @@ def test_the_fastest_kind_must_be_worth_its_loss(
     seconds: dict[str, float], chosen: str, monkeypatch: pytest.MonkeyPatch
 ):
     """The clock is told what each kind takes; a busy machine shall not decide this."""
-    monkeypatch.setattr(arithmetic, "able", lambda: list(CANDIDATES))
+    monkeypatch.setattr(arithmetic, "able", lambda kinds: list(CANDIDATES))
     monkeypatch.setattr(arithmetic, "_seconds", lambda trial: trial())
     assert fastest(lambda kind: lambda: seconds[kind]) == chosen
 

@@ -7,7 +7,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from whisper_factory import random_state, write_folder
 
+from echoic.asr.arithmetic import are_bytes
 from echoic.asr.quantized import (
+    GROUP,
     dequantize,
     is_quantized,
     load_quantized,
@@ -51,6 +53,20 @@ def test_file_round_trip(tmp_path: Path):
     with safe_open(path, framework="pt") as file:
         assert ENCODER_POSITIONS not in file.keys()  # noqa: SIM118
     assert load_quantized(path, torch.float16)[ENCODER_POSITIONS].dtype == torch.float16
+
+
+def test_whole_rows_are_the_bytes_that_are_multiplied(tmp_path: Path):
+    generator = torch.Generator().manual_seed(0)
+    state = {name: torch.randn(20, 3 * GROUP, generator=generator) for name in ("row", "groups")}
+    path = tmp_path / "model.safetensors"
+    save_quantized(state, path, whole_rows=["row"])
+    loaded = load_quantized(path)
+    assert are_bytes(loaded["row"])
+    assert not are_bytes(loaded["groups"])
+    for name, tensor in loaded.items():
+        assert (tensor - state[name]).norm() < 0.02 * state[name].norm()
+    save_quantized(loaded, path, whole_rows=["row"])
+    assert torch.equal(load_quantized(path)["row"], loaded["row"])
 
 
 def test_learned_positions_are_stored(tmp_path: Path):

@@ -10,17 +10,27 @@ from live_signals import speech
 from small_paraformer import CUTS, paraformer
 from torch import nn
 
-from echoic.asr.arithmetic import CANDIDATES, CastLinear, Int8Linear, Kind, able
+from echoic.asr import arithmetic as shared
+from echoic.asr.arithmetic import (
+    BYTE_KINDS,
+    CANDIDATES,
+    EXACT_CANDIDATES,
+    CastLinear,
+    Int8Linear,
+    Int16x8Linear,
+    Kind,
+    able,
+)
 from echoic.asr.paraformer import arithmetic
 from echoic.asr.paraformer.arithmetic import ByteFeedForward, PackedLinear, ShortFeedForward
 from echoic.asr.paraformer.config import Activation
 from echoic.asr.paraformer.model import Paraformer
-from echoic.asr.paraformer.presets import preset
 from echoic.asr.paraformer.sanm import FeedForward
 from echoic.asr.paraformer.streaming.recognizer import LiveConfig, ParaformerRecognizer
 
 CPU = torch.device("cpu")
-each_kind = pytest.mark.parametrize("kind", [kind for kind in able() if kind != "float32"])
+KINDS = [*dict.fromkeys(able() + able(BYTE_KINDS))]
+each_kind = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "float32"])
 
 
 @functools.cache
@@ -75,8 +85,13 @@ def test_it_streams_in_every_kind(kind: Kind):
 
 
 def test_layers_are_what_they_are_called():
-    kinds = {"float32": (nn.Linear,), "bfloat16": (CastLinear, PackedLinear), "int8": (Int8Linear,)}
-    for kind in able():
+    kinds = {
+        "float32": (nn.Linear,),
+        "bfloat16": (CastLinear, PackedLinear),
+        "int16x8": (Int16x8Linear,),
+        "int8": (Int8Linear,),
+    }
+    for kind in KINDS:
         model = turned(kind)
         assert model.arithmetic == kind
         blocks = [*model.encoder.blocks, *model.decoder.blocks, model.decoder.last]
@@ -134,8 +149,50 @@ def test_bytes_stay_inside_of_a_layer():
     assert torch.equal(ByteFeedForward(whole)(x[:1, :1]), found[:1, :1])
 
 
+@pytest.fixture(scope="module")
+def in_bytes(tmp_path_factory: pytest.TempPathFactory) -> Paraformer:
+    """A model whose large layers are bytes, as it was stored."""
+    folder = tmp_path_factory.mktemp("bytes")
+    paraformer().save_pretrained(folder, precision="int8")
+    return Paraformer.from_pretrained(folder)
+
+
+@pytest.mark.skipif("int16x8" not in able(BYTE_KINDS), reason="no 8-bit products")
+def test_of_bytes_the_finer_kind_loses_next_to_nothing(in_bytes: Paraformer):
+    exact = logits(in_bytes, talk())
+    error = {}
+    for kind in BYTE_KINDS:
+        model = copy.deepcopy(in_bytes).to_inference(device=CPU, dtype=kind)
+        error[kind] = float((logits(model, talk()) - exact).std() / exact.std())
+    assert error["int16x8"] < 2e-4
+    assert error["int8"] > 20 * error["int16x8"]
+
+
+def choose(model: Paraformer, monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float]) -> Kind:
+    """The choice of a machine that takes so long for each kind."""
+    monkeypatch.setattr(arithmetic, "_trial", lambda kind, config: lambda: kind)
+    monkeypatch.setattr(shared, "_seconds", lambda trial: seconds[trial()])
+    return arithmetic.choose(model.encoder, model.decoder, CPU, model.config)
+
+
+@pytest.mark.skipif("int8" not in able(), reason="no 8-bit products")
+def test_a_model_of_bytes_keeps_its_text(in_bytes: Paraformer, monkeypatch: pytest.MonkeyPatch):
+    fast = {"float32": 1.0, "bfloat16": 0.9, "int16x8": 0.5, "int8": 0.2}
+    assert choose(paraformer(), monkeypatch, fast) == "int8"
+    assert choose(in_bytes, monkeypatch, fast) == "int16x8"
+    assert choose(in_bytes, monkeypatch, fast | {"int16x8": 0.9}) == "float32"
+
+
 def test_the_choice_is_one_that_works():
-    kind = arithmetic.choose(CPU, preset("tiny", 12))
+    model = paraformer()
+    kind = arithmetic.choose(model.encoder, model.decoder, CPU, model.config)
     assert kind in CANDIDATES
     assert turned("auto").recognize(talk())[0].text
-    assert arithmetic.choose(torch.device("cuda"), preset("tiny", 12)) == "float16"
+    cuda = torch.device("cuda")
+    assert arithmetic.choose(model.encoder, model.decoder, cuda, model.config) == "float16"
+
+
+def test_the_choice_for_bytes_is_one_that_works(in_bytes: Paraformer):
+    model = copy.deepcopy(in_bytes).to_inference(device=CPU)
+    assert model.arithmetic in EXACT_CANDIDATES
+    assert model.recognize(talk())[0].text == in_bytes.recognize(talk())[0].text
