@@ -1,7 +1,7 @@
 """Where Paraformer models come from and how they lie on disk.
 
 A folder holds `config.json`, `model.safetensors` and `tokens.json`, and with some vocabularies
-`seg_dict` or `bpe.model`.
+`seg_dict` or `bpe.model`; it may hold n-grams, `ngrams.safetensors`.
 """
 
 import json
@@ -18,13 +18,14 @@ from echoic.asr.errors import CheckpointError
 from echoic.asr.hub import download
 from echoic.asr.paraformer.box import box_models
 from echoic.asr.paraformer.config import ParaformerConfig
+from echoic.asr.paraformer.fusion import FILE as NGRAMS_FILE
 from echoic.asr.paraformer.tokenizer import PIECES_FILE, SEG_DICT_FILE, TOKENS_FILE, Tokenizer
 from echoic.asr.quantized import is_quantized, load_quantized, save_quantized
 
 Precision = Literal["float32", "float16", "int8"]
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
-_WANTED = (CONFIG_FILE, WEIGHTS_FILE, TOKENS_FILE, SEG_DICT_FILE, PIECES_FILE)
+_WANTED = (CONFIG_FILE, WEIGHTS_FILE, TOKENS_FILE, SEG_DICT_FILE, PIECES_FILE, NGRAMS_FILE)
 
 
 def find_folder(name_or_dir: str | Path, revision: str | None = None) -> Path:

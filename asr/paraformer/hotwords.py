@@ -182,7 +182,7 @@ class HotWords:
         for row, count in enumerate(counts.tolist()):
             scores = state[row].cpu().numpy()
             mine = greedy.new_zeros(count) if blocks is None else blocks[row, :count]
-            for part in _runs(mine):
+            for part in runs(mine):
                 found = self._tree.search(scores, logits[row, part], greedy[row, part])
                 scores = self._tree.advance(scores, found)
                 ids[row, part] = ids.new_tensor(found)
@@ -191,7 +191,7 @@ class HotWords:
         return state.new_tensor(np.array(after)).reshape(state.shape), Choice(ids, probabilities)
 
 
-def _runs(blocks: Tensor) -> Iterator[slice]:
+def runs(blocks: Tensor) -> Iterator[slice]:
     """Return where blocks (N,) are equal."""
     start = 0
     for size in blocks.unique_consecutive(return_counts=True)[1].tolist():

@@ -19,6 +19,7 @@ from echoic.asr.arithmetic import Kind, check
 from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer import checkpoint
 from echoic.asr.paraformer.arithmetic import apply, choose, large_layers
+from echoic.asr.paraformer.chooser import Chooser
 from echoic.asr.paraformer.cif_predictor import CifPredictor
 from echoic.asr.paraformer.config import ParaformerConfig
 from echoic.asr.paraformer.ctc import CtcHead, aligned_runs
@@ -26,6 +27,7 @@ from echoic.asr.paraformer.ctc_predictor import CtcPredictor
 from echoic.asr.paraformer.decoder import Decoder
 from echoic.asr.paraformer.encoder import Encoder
 from echoic.asr.paraformer.frontend import Frontend
+from echoic.asr.paraformer.fusion import Fusion, read_fusion, write_fusion
 from echoic.asr.paraformer.heard import Heard, HeardWhole
 from echoic.asr.paraformer.hotwords import HotWords
 from echoic.asr.paraformer.losses import (
@@ -78,6 +80,9 @@ class Paraformer(nn.Module):
         config: sizes.
         tokenizer: vocabulary.
 
+    Attributes:
+        fusion: n-grams that help to choose tokens, None without; they take no part in training.
+
     Raises:
         CheckpointError: a vocabulary of another size.
     """
@@ -107,6 +112,7 @@ class Paraformer(nn.Module):
         self.decoder = Decoder(config.vocab_size, dim, config.decoder)
         apart = config.has_ctc and kind not in ("ctc", "spikes")
         self.ctc = CtcHead(dim, config.vocab_size) if apart else None
+        self.fusion: Fusion | None = None
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, *, revision: str | None = None) -> Self:
@@ -125,6 +131,7 @@ class Paraformer(nn.Module):
         with torch.device("meta"):
             model = cls(config, tokenizer)
         checkpoint.read_weights(model, folder)
+        model.fusion = read_fusion(folder, config.vocab_size)
         # What is computed, not stored: windows and filters.
         model.frontend = Frontend(
             config.frontend, model.frontend.cmvn.shift, model.frontend.cmvn.scale
@@ -150,6 +157,7 @@ class Paraformer(nn.Module):
         checkpoint.save(
             self, self.config, self.tokenizer, Path(folder), description, precision, rows
         )
+        write_fusion(self.fusion, Path(folder))
 
     @property
     def device(self) -> torch.device:
@@ -346,7 +354,8 @@ class Paraformer(nn.Module):
         hidden = self.encode(features, lengths)
         prediction = self.predictor(hidden, lengths)
         logits = self.decode(prediction, hidden, lengths)
-        return read_out(logits, prediction, lengths, self.config, self.tokenizer, hotwords)
+        chooser = Chooser(hotwords, self.fusion)
+        return read_out(logits, prediction, lengths, self.config, self.tokenizer, chooser)
 
 
 def _with_end(labels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from echoic.asr.paraformer.chooser import Chooser
 from echoic.asr.paraformer.config import ParaformerConfig
-from echoic.asr.paraformer.hotwords import HotWords, likeliest
 from echoic.asr.paraformer.predictor import Prediction
 from echoic.asr.paraformer.tokenizer import BLANK, END, START, Tokenizer
 from echoic.asr.transcript import Word
@@ -44,9 +44,9 @@ def read_out(
     lengths: Tensor,
     config: ParaformerConfig,
     tokenizer: Tokenizer,
-    hotwords: HotWords | None = None,
+    chooser: Chooser,
 ) -> list[Recognition]:
-    """Take the likeliest token of each place, or those that make up hot words.
+    """Choose a token for each place, and make words of them.
 
     Args:
         logits: (B, N, V).
@@ -54,10 +54,10 @@ def read_out(
         lengths: (B,) frames of the sound.
         config: tells the time of a frame.
         tokenizer: tells the words.
-        hotwords: to expect.
+        chooser: of tokens.
     """
     counts, frontend = prediction.counts, config.frontend
-    best = likeliest(logits) if hotwords is None else hotwords.choose(logits, counts)
+    best = chooser.choose(logits, counts)
     seconds = [
         (frames * frontend.frame_seconds + frontend.frame_offset).clamp(min=0).cpu()
         for frames in (prediction.starts, prediction.ends)

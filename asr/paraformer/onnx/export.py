@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.checkpoint import save_settings
 from echoic.asr.paraformer.cif_predictor import CifPredictor
+from echoic.asr.paraformer.fusion import write_fusion
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.onnx.cif import find_tokens
 from echoic.asr.paraformer.onnx.format import INPUTS, NETWORK_FILE, OUTPUTS, metadata_of
@@ -97,6 +98,7 @@ def export_onnx(
     for name in (NETWORK_FILE, SEG_DICT_FILE, PIECES_FILE):  # of what was there before
         (folder / name).unlink(missing_ok=True)
     save_settings(model.config, model.tokenizer, folder, description)
+    write_fusion(model.fusion, folder)
     # The network last and at once: where it is, all is.
     part = folder / f"{NETWORK_FILE}.part"
     part.write_bytes(proto.SerializeToString())

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.checkpoint import CONFIG_FILE, read_settings
+from echoic.asr.paraformer.chooser import Chooser
 from echoic.asr.paraformer.config import ParaformerConfig
 from echoic.asr.paraformer.frontend import Frontend
+from echoic.asr.paraformer.fusion import Fusion, read_fusion
 from echoic.asr.paraformer.hotwords import HotWords
 from echoic.asr.paraformer.onnx.format import INPUTS, NETWORK_FILE, OUTPUTS, normalisation
 from echoic.asr.paraformer.predictor import Prediction
@@ -34,13 +36,18 @@ class OnnxParaformer:
         session: of the network.
         config: of the model.
         tokenizer: vocabulary.
+        fusion: n-grams that help to choose tokens.
 
     Raises:
         CheckpointError: a network that is not of this model.
     """
 
     def __init__(
-        self, session: "InferenceSession", config: ParaformerConfig, tokenizer: Tokenizer
+        self,
+        session: "InferenceSession",
+        config: ParaformerConfig,
+        tokenizer: Tokenizer,
+        fusion: Fusion | None = None,
     ) -> None:
         taken = tuple(value.name for value in session.get_inputs())
         returned = tuple(value.name for value in session.get_outputs())
@@ -58,6 +65,7 @@ class OnnxParaformer:
             )
         self.config = config
         self.tokenizer = tokenizer
+        self.fusion = fusion
         self.frontend = Frontend(config.frontend, shift, scale)
         self._session = session
 
@@ -66,7 +74,8 @@ class OnnxParaformer:
         """Load what `export_onnx` wrote.
 
         Args:
-            folder: holds `model.onnx`, `config.json` and `tokens.json`.
+            folder: holds `model.onnx`, `config.json` and `tokens.json`, and n-grams if the model
+                had some.
             threads: of onnxruntime; None for one for each core.
 
         Raises:
@@ -80,9 +89,10 @@ class OnnxParaformer:
                 f"{folder} has no {NETWORK_FILE}; make it by: echoic export onnx MODEL {folder}"
             )
         config, tokenizer = read_settings(folder)
+        fusion = read_fusion(folder, config.vocab_size)
         session = _session(path, threads)
         try:
-            return cls(session, config, tokenizer)
+            return cls(session, config, tokenizer, fusion)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
 
@@ -111,7 +121,8 @@ class OnnxParaformer:
         # The embeddings and weights stay inside of the network.
         tokens, weights = logits[:, :, :0], features[:, :, 0][:, :0]
         prediction = Prediction(tokens, counts, quantity, weights, starts, ends)
-        return read_out(logits, prediction, lengths, self.config, self.tokenizer, hotwords)
+        chooser = Chooser(hotwords, self.fusion)
+        return read_out(logits, prediction, lengths, self.config, self.tokenizer, chooser)
 
 
 def _session(path: Path, threads: int | None) -> Any:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from echoic.asr.paraformer.hotwords import Choice, HotWords, likeliest
+from echoic.asr.paraformer.chooser import Chooser, ChooserState
+from echoic.asr.paraformer.hotwords import Choice, HotWords
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.predictor import ONSET, crossings
 from echoic.asr.paraformer.streaming.chunks import Chunks
@@ -45,7 +46,7 @@ class TokenState(NamedTuple):
         part: (B, D), that part.
         onset: (B,) float64 frames at which it began, if there is enough of it.
         decoder: of the decoder.
-        hotwords: (B, states) of hot words, see there; without any (B, 0).
+        chosen: of the choice of tokens.
     """
 
     encoder: EncoderState
@@ -53,7 +54,7 @@ class TokenState(NamedTuple):
     part: Tensor
     onset: Tensor
     decoder: DecoderState
-    hotwords: Tensor
+    chosen: ChooserState
 
 
 class TokenStream:
@@ -64,7 +65,8 @@ class TokenStream:
     The tokens of a chunk are chosen as if the utterance ended with it, given those said before: a
     hot word changes tokens of the one chunk that completes it, and where it began in chunks before,
     that must have been heard without its help. Behind one that a chunk ends with, the
-    next chunk prefers to begin with a new word.
+    next chunk prefers to begin with a new word. Likewise n-grams know what was said before, but not
+    what is said next.
 
     Args:
         model: turned to inference.
@@ -82,7 +84,7 @@ class TokenStream:
             hotwords.check(model.tokenizer)
         self.model = model
         self.chunks = chunks
-        self.hotwords = hotwords
+        self.chooser = Chooser(hotwords, model.fusion)
         self.predictor = streaming_predictor(model.predictor, chunks)
         most = model.config.predictor.smooth_factor - model.config.predictor.noise_threshold
         if most > 1:
@@ -108,8 +110,8 @@ class TokenStream:
         by_end = number > found.quantity.double()[:, None] + ROUNDING
         at = torch.where(by_end, frames, frames_of(found.ends))
         blocks = torch.minimum(at // self.chunks.stride, self.chunks.last(lengths)[:, None])
-        words = self._expected(batch, features.device)
-        best = self._choose(words, logits, found.counts, blocks)[1]
+        state = self.chooser.initial_state(batch, features.device)
+        best = self.chooser.step(state, logits, found.counts, blocks)[1]
         return self._tokens(best, found.counts, at, found.starts, found.ends, frames + 1)
 
     def initial_state(
@@ -125,8 +127,8 @@ class TokenStream:
         zeros = torch.zeros(batch_size, dtype=torch.float64, device=device)
         part = torch.zeros(batch_size, self.model.config.encoder.dim, device=device)
         decoder = self.decoder.initial_state(batch_size, device)
-        words = self._expected(batch_size, device)
-        return TokenState(encoder, zeros, part, zeros.clone(), decoder, words)
+        chosen = self.chooser.initial_state(batch_size, device)
+        return TokenState(encoder, zeros, part, zeros.clone(), decoder, chosen)
 
     @torch.inference_mode()
     def step(self, state: TokenState, features: Tensor) -> tuple[TokenState, Tokens]:
@@ -165,23 +167,11 @@ class TokenStream:
         ends = window.start[:, None] + fired.fires.clamp(max=frames)
         at = frames_of(fired.fires).clamp(max=weights.shape[1] - 1)
         decoder, logits = self.decoder.step(state.decoder, fired.tokens, fired.counts, window)
-        words, best = self._choose(state.hotwords, logits, fired.counts)
+        chosen, best = self.chooser.step(state.chosen, logits, fired.counts)
         tokens = self._tokens(
             best, fired.counts, at, torch.minimum(starts, ends), ends, weights.shape[1]
         )
-        return TokenState(state.encoder, weight, part, onset, decoder, words), tokens
-
-    def _expected(self, batch_size: int, device: torch.device) -> Tensor:
-        if self.hotwords is None:
-            return torch.empty(batch_size, 0, dtype=torch.float64, device=device)
-        return self.hotwords.initial_state(batch_size, device)
-
-    def _choose(
-        self, words: Tensor, logits: Tensor, counts: Tensor, blocks: Tensor | None = None
-    ) -> tuple[Tensor, Choice]:
-        if self.hotwords is None:
-            return words, likeliest(logits)
-        return self.hotwords.step(words, logits, counts, blocks)
+        return TokenState(state.encoder, weight, part, onset, decoder, chosen), tokens
 
     def _tokens(
         self,

@@ -19,8 +19,10 @@ from torch import Tensor
 from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.checkpoint import save_settings
 from echoic.asr.paraformer.config import ObjectiveConfig, PredictorConfig
+from echoic.asr.paraformer.fusion import Fusion
 from echoic.asr.paraformer.hotwords import HotWords
 from echoic.asr.paraformer.model import Paraformer
+from echoic.asr.paraformer.ngrams import Ngrams
 from echoic.asr.paraformer.onnx.export import export_onnx
 from echoic.asr.paraformer.onnx.format import OUTPUTS, metadata_of
 from echoic.asr.paraformer.onnx.runtime import OnnxParaformer
@@ -155,6 +157,19 @@ def test_hot_words_are_preferred_as_by_the_model(plain_twins: Twins):
     expected = model.recognize(features, lengths, hotwords=HotWords(["world=90"], model.tokenizer))
     assert "world world" in expected[0].text
     check_same(found, expected)
+
+
+def test_ngrams_go_along(tmp_path: Path):
+    model = plain()
+    size = len(model.tokenizer)
+    draw = torch.Generator().manual_seed(0)
+    said = [torch.randint(3, size, (12,), generator=draw).tolist() for _ in range(40)]
+    model.fusion = Fusion(Ngrams.count(said, size, (1, 1, 1)), 1.5)
+    export_onnx(model, tmp_path)
+    features, lengths = noise(40, 23)
+    expected = model.recognize(features, lengths)
+    check_same(OnnxParaformer.from_folder(tmp_path).recognize(features, lengths), expected)
+    assert expected[0].text != plain().recognize(features, lengths)[0].text
 
 
 def test_what_is_no_sound_is_nothing_or_refused(plain_twins: Twins):

@@ -87,9 +87,9 @@ def test_a_live_recogniser_is_told():
 def test_the_state_has_a_row_for_each_stream():
     found = stream(CUTS["none"], expected())
     state = found.initial_state(2)
-    assert state.hotwords.shape == (2, 3 + 8)
+    assert state.chosen.words.shape == (2, 3 + 8)
     assert states.batch_size(state) == 2
-    assert stream(CUTS["none"]).initial_state(2).hotwords.shape == (2, 0)
+    assert stream(CUTS["none"]).initial_state(2).chosen.words.shape == (2, 0)
 
 
 def test_words_of_another_vocabulary():
