@@ -5,7 +5,7 @@
 MODEL is the model's folder, which gets `ngrams.safetensors`; from then on it is used. A TEXT is a
 manifest with the texts of recordings, optionally with conditions (`data/all.jsonl,split=train`),
 or prose (`.txt`), which is split into sentences. It should be of the kind that will be heard, and
-nothing of it from a test set.
+nothing of it from a test set: what stands on a line of an excluded file is left out.
 """
 
 import argparse
@@ -22,7 +22,10 @@ from echoic.asr.paraformer.ngrams import Ngrams
 from echoic.asr.paraformer.tokenizer import Tokenizer
 from echoic.asr.paraformer.training.corpus import read_utterances
 from echoic.audio.data.manifest import Source
-from echoic.recipes.prepare.sentences import sentences
+from echoic.recipes.prepare.sentences import lines_of, plain, sentences
+
+# Words of a sentence that is not cut at its clauses.
+_LONGEST = 60
 
 
 def counted(
@@ -41,7 +44,8 @@ def counted(
 
 def _texts(given: str, style: Style) -> Iterator[str]:
     if given.endswith(".txt"):
-        yield from sentences(Path(given).read_text(encoding="utf-8", errors="replace"))
+        prose = Path(given).read_text(encoding="utf-8", errors="replace")
+        yield from sentences(prose, shortest=1, longest=_LONGEST)
     else:
         yield from (u.text for u in read_utterances(Source.parse(given), style))
 
@@ -56,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model", type=Path, metavar="MODEL")
     parser.add_argument("texts", nargs="+", metavar="TEXT")
     parser.add_argument("--labels", choices=get_args(Style), default="words")
+    parser.add_argument("--exclude-texts", type=Path, action="append", default=[], metavar="FILE")
     parser.add_argument("--weight", type=float, default=WEIGHT, help="beside the sound's score")
     parser.add_argument(
         "--least",
@@ -68,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         _, tokenizer = read_settings(given.model)
-        texts = [text for one in given.texts for text in _texts(one, given.labels)]
+        left_out = lines_of(given.exclude_texts)
+        every = (text for one in given.texts for text in _texts(one, given.labels))
+        texts = [text for text in every if plain(text) not in left_out]
         ngrams = counted(texts, tokenizer, given.labels, given.least)
         write_fusion(Fusion(ngrams, given.weight), given.model)
     except (CheckpointError, OSError, ValueError) as error:

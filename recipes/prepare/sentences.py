@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 # A full stop after these, or after one letter, ends no sentence.
 _ABBREVIATIONS = frozenset(
@@ -53,6 +54,19 @@ def sentences(text: str, *, shortest: int = 3, longest: int = 25) -> Iterator[st
 def plain(text: str) -> str:
     """Return small words with single spaces and nothing else: what two equal texts share."""
     return re.sub(r"[^\w]+", " ", text.lower()).strip()
+
+
+def lines_of(paths: Iterable[Path]) -> set[str]:
+    """Return the texts of files with one on every line, each `plain`.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    return {
+        plain(line)
+        for path in paths
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+    }
 
 
 def _split(paragraph: str, longest: int) -> Iterator[str]:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from echoic.audio.io import save
 from echoic.audio.resample import Resampler
-from echoic.recipes.prepare.sentences import plain, sentences
+from echoic.recipes.prepare.sentences import lines_of, plain, sentences
 from echoic.recipes.prepare.voices import Voice, VoiceError
 
 SAMPLE_RATE = 16_000
@@ -207,11 +207,7 @@ def read_texts(paths: Sequence[Path], excluded: Sequence[Path] = ()) -> list[tup
     Returns:
         (sentence, file name) pairs, no two sentences alike but for case and punctuation.
     """
-    seen = {
-        plain(line)
-        for path in excluded
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-    }
+    seen = lines_of(excluded)
     found: list[tuple[str, str]] = []
     for path in paths:
         for sentence in sentences(path.read_text(encoding="utf-8", errors="replace")):

@@ -29,11 +29,15 @@ def test_a_model_learns_what_follows_what(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     book = tmp_path / "book.txt"
-    book.write_text("Hello, world! Hello, hello world.\n\nHello world.\n")
+    book.write_text("Hello, world! Hello, hello world.\n\nHello you.\n")
     rows = manifest(tmp_path / "m.jsonl", "hello", "world hello", "Q?")
+    secret = tmp_path / "test.txt"
+    secret.write_text("Nothing.\nHELLO -- world!\n")
     words = [str(folder), rows, str(book), "--labels", "words", "--weight", "0.9"]
-    assert main([*words, "--least", "1", "1"]) == 0
-    assert capsys.readouterr().out.startswith(f"{folder / FILE}: 41 + ")
+    assert main([*words, "--least", "1", "1", "--exclude-texts", str(secret)]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"{folder / FILE}: 41 + ")
+    assert "n-grams of 5 texts" in told, "two of the book's three"
     fusion = read_fusion(folder, 40)
     assert fusion is not None
     assert (fusion.weight, fusion.ngrams.order) == (0.9, 2)
