@@ -86,7 +86,9 @@ def serve(
     max_minutes: Annotated[float, _option("Of a recording or stream.", LIMITS, min=0.1)] = 240.0,
     requests_per_minute: Annotated[int, _option("Of one client.", LIMITS, min=1)] = 1200,
     device: Annotated[str, _option("auto, cpu, cuda or cuda:1.", RUNNING)] = "auto",
-    dtype: Annotated[str, _option("auto, float32, bfloat16, float16, int16x8, int8.", RUNNING)] = "auto",
+    dtype: Annotated[
+        str, _option("auto, float32, bfloat16, float16, int16x8, int8.", RUNNING)
+    ] = "auto",
     threads: Annotated[int | None, _option("CPU threads.", RUNNING, min=1)] = None,
     quiet: Annotated[bool, _option("Problems only.", RUNNING, "--quiet", "-q")] = False,
 ) -> None:
