@@ -3,7 +3,7 @@ import torch
 from speech_data import CPU, novel, tiny_en, tiny_en_checkpoint
 from whisper_factory import SMALL
 
-from echoic.asr.arithmetic import CANDIDATES, check
+from echoic.asr.arithmetic import BYTE_KINDS, CANDIDATES, check
 from echoic.asr.options import TranscribeOptions
 from echoic.asr.whisper import arithmetic
 from echoic.asr.whisper.arithmetic import Arithmetic
@@ -41,7 +41,10 @@ TEXTS = (
 )
 
 
-@pytest.mark.parametrize("kind", ["float32", "bfloat16", pytest.param("int8", marks=NEEDS_INT8)])
+@pytest.mark.parametrize(
+    "kind",
+    ["float32", "bfloat16", *(pytest.param(kind, marks=NEEDS_INT8) for kind in BYTE_KINDS)],
+)
 @torch.inference_mode()
 def test_every_kind_hears_the_same_words(kind: str):
     decoder = WindowDecoder(tiny_en(kind), TranscribeOptions())
