@@ -54,15 +54,7 @@ class Chooser:
     ) -> tuple[ChooserState, Choice]:
         """Choose the tokens that follow others, as if they ended the utterance.
 
-        Args:
-            state: behind what was said before.
-            logits: (B, N, V).
-            counts: (B,) tokens that count; the others are the likeliest.
-            blocks: (B, N) which block each belongs to, never falling; blocks are chosen one after
-                the other. None for one block.
-
-        Returns:
-            The next state, and what was chosen.
+        Arguments and what is returned are those of `HotWords.step`.
         """
         if self.fusion is None:
             if self.hotwords is None:

@@ -39,6 +39,8 @@ class Fusion(nn.Module):
         for name, value in (("weight", weight), ("beam", beam), ("candidates", candidates)):
             if not value > 0:
                 raise ValueError(f"{name} is {value}, expected a number above 0")
+        if not isinstance(beam, int) or not isinstance(candidates, int):
+            raise ValueError(f"beam and candidates are {beam} and {candidates}, expected integers")
         self.ngrams, self.weight = ngrams, weight
         self.beam, self.candidates = beam, candidates
 

@@ -147,10 +147,6 @@ class HotWords:
                 "model's tokenizer"
             )
 
-    def choose(self, logits: Tensor, counts: Tensor) -> Choice:
-        """Choose the tokens of whole utterances: logits (B, N, V), of which counts (B,) count."""
-        return self.step(self.initial_state(len(logits), logits.device), logits, counts)[1]
-
     def initial_state(self, batch_size: int, device: torch.device) -> Tensor:
         """Return the state of utterances that have not begun, (B, states) float64."""
         return torch.tensor(self._tree.initial(), device=device).repeat(batch_size, 1)

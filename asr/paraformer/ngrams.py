@@ -221,4 +221,6 @@ def _read_levels(stored: dict[str, Tensor], size: int, order: int) -> Iterable[L
         backoffs = stored[f"backoffs{n}"].float() if n < order else torch.zeros_like(scores)
         if not len(keys) == len(scores) == len(backoffs):
             raise ValueError(f"{len(keys)} n-grams of {n} have {len(scores)} scores")
+        if not bool((scores + backoffs).isfinite().all()):
+            raise ValueError(f"scores of n-grams of {n} are NaN or infinite")
         yield Level(keys, scores, backoffs)

@@ -26,7 +26,7 @@ _EXAMPLE = re.compile(r'"([^"]{8,160})"')
 _ASIDE = re.compile(r'"[^"]*"|\([^)]*\)')
 _WORDS = range(4, 21)
 
-# Words in a million, as logarithm: 2.3 is one in five million.
+# Of words in a thousand million the logarithm: 2.3 is one word in five million.
 RAREST = 2.3
 # Of a heading that is read before its explanation.
 _RAREST_HEADING = 2.8

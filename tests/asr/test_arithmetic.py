@@ -168,7 +168,7 @@ assert torch.allclose(layer(signs), exact, rtol=0, atol=1e-3), (layer(signs) - e
     ("kind", "device", "message"),
     [
         ("int4", "cpu", "unknown arithmetic 'int4': one of auto, float32, bfloat16"),
-        ("float16", "cpu", "float16 is for GPUs: on a CPU take float32"),
+        ("float16", "cpu", "float16 is for GPUs: on a CPU take auto, float32"),
         ("int8", "cuda", "int8 is for CPUs: on cuda take float16"),
         ("int16x8", "cuda", "int16x8 is for CPUs: on cuda take float16"),
     ],

@@ -153,6 +153,9 @@ def test_ngrams_of_another_model_are_refused(tmp_path: Path):
     fusion().ngrams.save(tmp_path / FILE, weight=-1)
     with pytest.raises(CheckpointError, match="weight is -1, expected a number above 0"):
         read_fusion(tmp_path, SIZE)
+    fusion().ngrams.save(tmp_path / FILE, beam=2.5)
+    with pytest.raises(CheckpointError, match="expected integers"):
+        read_fusion(tmp_path, SIZE)
     fusion().ngrams.save(tmp_path / FILE, wait=1)
     with pytest.raises(CheckpointError, match="damaged"):
         read_fusion(tmp_path, SIZE)

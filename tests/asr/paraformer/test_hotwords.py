@@ -8,6 +8,7 @@ from paraformer_files import random_features
 from small_paraformer import streaming_paraformer
 from torch import Tensor
 
+from echoic.asr.paraformer.chooser import Chooser
 from echoic.asr.paraformer.hotwords import DEFAULT_BONUS, HotWords, likeliest
 from echoic.asr.paraformer.tokenizer import Tokenizer
 
@@ -25,7 +26,7 @@ def scores(tokenizer: Tokenizer, *places: dict[str, float]) -> Tensor:
 
 def chosen(text: str, *places: dict[str, float]) -> str:
     logits = scores(LETTERS, *places)
-    found = HotWords.parse(text, LETTERS).choose(logits, torch.tensor([len(places)]))
+    found = Chooser(HotWords.parse(text, LETTERS)).choose(logits, torch.tensor([len(places)]))
     assert torch.equal(
         found.probabilities, logits.softmax(-1).gather(2, found.ids[..., None])[..., 0]
     )
@@ -100,7 +101,7 @@ def test_pieces_that_begin_words():
     assert [tokenizer.decode(word.ids) for word in expected.words] == ["carpet", "a cat"]
     ids = expected.words[0].ids
     logits = torch.zeros(1, len(ids), len(tokenizer))
-    assert tuple(expected.choose(logits, torch.tensor([len(ids)])).ids[0].tolist()) == ids
+    assert tuple(Chooser(expected).choose(logits, torch.tensor([len(ids)])).ids[0].tolist()) == ids
     with pytest.raises(ValueError, match=r"the model has no bpe.model.*leave out the hot words"):
         HotWords(["carpet"], Tokenizer(tokenizer.tokens))
 
@@ -108,15 +109,15 @@ def test_pieces_that_begin_words():
 def test_rows_are_chosen_alone_and_end_where_they_end():
     logits = 2 * torch.randn(3, 6, len(LETTERS), generator=torch.Generator().manual_seed(0))
     expected = HotWords.parse("a cat, 你好, i, o=3", LETTERS)
-    together = expected.choose(logits, torch.tensor([6, 0, 4]))
+    together = Chooser(expected).choose(logits, torch.tensor([6, 0, 4]))
     greedy = likeliest(logits)
     for row, count in enumerate([6, 0, 4]):
         one = logits[row, None, :count]
-        alone = expected.choose(one, torch.tensor([count]))
+        alone = Chooser(expected).choose(one, torch.tensor([count]))
         assert torch.equal(together.ids[row, :count], alone.ids[0])
         assert torch.equal(together.ids[row, count:], greedy.ids[row, count:])
     assert not torch.equal(together.ids, greedy.ids)
-    nothing = HotWords([], LETTERS).choose(logits, torch.tensor([6, 0, 4]))
+    nothing = Chooser(HotWords([], LETTERS)).choose(logits, torch.tensor([6, 0, 4]))
     assert torch.equal(nothing.ids, greedy.ids)
     assert torch.equal(nothing.probabilities, greedy.probabilities)
 

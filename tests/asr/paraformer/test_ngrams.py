@@ -99,8 +99,15 @@ def test_damaged_files(tmp_path: Path):
     with pytest.raises(CheckpointError, match="no n-grams"):
         Ngrams.load(path)
     Ngrams.count(texts(), SIZE).save(path)
-    path.write_bytes(path.read_bytes().replace(b'"order\\": 3', b'"order\\": 2'))
-    assert Ngrams.load(path)[0].order == 2
+    path.write_bytes(path.read_bytes().replace(b'"order\\": 3', b'"order\\": 4'))
+    with pytest.raises(CheckpointError, match="no n-grams"):
+        Ngrams.load(path)
+    broken = Ngrams.count(texts(), SIZE)
+    broken.get_buffer("scores2")[0] = math.nan
+    broken.save(path)
+    with pytest.raises(CheckpointError, match="n-grams of 2 are NaN"):
+        Ngrams.load(path)
+    Ngrams.count(texts(), SIZE).save(path)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(CheckpointError, match="no n-grams"):
         Ngrams.load(path)
