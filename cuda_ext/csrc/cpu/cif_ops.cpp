@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "cif.h"
+#include "pages.h"
 
 namespace {
 
@@ -127,6 +128,14 @@ void for_dtype(const Tensor& hidden, const Work& work) {
   }
 }
 
+// What the kernels write whole.
+Tensor output_like(const Inputs& in, int64_t rows) {
+  Tensor out = torch::stable::new_empty(in.hidden, {in.batch(), rows, in.width()});
+  const int64_t bytes = out.numel() * out.element_size();
+  echoic::ask_for_large_pages(out.mutable_data_ptr(), bytes);
+  return out;
+}
+
 Tensor counts_like(const Inputs& in, const std::optional<Tensor>& wanted) {
   Tensor counts = torch::stable::new_empty(in.hidden, {in.batch()}, ScalarType::Long);
   if (!wanted.has_value()) return counts;
@@ -144,7 +153,7 @@ struct Fired {
 // Makes the tokens; `carry` (batch, width) is changed into what is left over, where it is given.
 Fired fire(const Inputs& in, const echoic::Alphas& alphas, const Tensor& counts, bool open_ended,
            int64_t size, Tensor* carry) {
-  Fired out{torch::stable::new_empty(in.hidden, {in.batch(), size, in.width()}),
+  Fired out{output_like(in, size),
             torch::stable::new_empty(in.hidden, {in.batch(), size}, ScalarType::Double)};
   for_dtype(in.hidden, [&](auto zero) {
     using T = decltype(zero);
@@ -195,8 +204,7 @@ std::tuple<Tensor, Tensor> cif_backward(const Tensor& grad, const Tensor& hidden
             rows.size(0) == view.batch && rows.size(2) == in.width(),
         "gradients do not fit hidden");
   longest_of(found.const_data_ptr<int64_t>(), view.batch, rows.size(1));
-  Tensor of_hidden =
-      torch::stable::new_empty(in.hidden, {view.batch, view.frames, in.width()});
+  Tensor of_hidden = output_like(in, view.frames);
   Tensor of_alphas = torch::stable::new_empty(in.alphas, {view.batch, view.frames});
   for_dtype(in.hidden, [&](auto zero) {
     using T = decltype(zero);
