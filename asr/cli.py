@@ -127,6 +127,9 @@ def transcribe(
     hotwords: Annotated[
         str | None, option("Words to expect, with commas between.", DECODING)
     ] = None,
+    ngram_weight: Annotated[
+        float | None, option("Of a Paraformer's n-grams; 0 leaves them out.", DECODING, min=0)
+    ] = None,
     word_timestamps: Annotated[
         bool | None, option("Time each word; subtitle options need it.", DECODING)
     ] = None,
@@ -204,6 +207,8 @@ def transcribe(
         chosen: dict[str, Any] = {}
         if language_adapter:
             chosen["language_adapters"] = tuple(language_adapter)
+        if ngram_weight is not None:
+            chosen["ngram_weight"] = ngram_weight
         cluster = _cluster(engine, address, workers, threads, device)
         name = DEFAULT_MODEL if model is None else model
         shapes = {"model": name, "dtype": dtype.value, **chosen, **stream}
@@ -225,6 +230,7 @@ def load_transcriber(
     dtype: str,
     threads: int | None,
     language_adapters: tuple[str, ...] = (),
+    ngram_weight: float | None = None,
     **stream: Any,
 ) -> "BatchTranscriber[Any]":
     """Load a recogniser, a live one where `stream` tells how; this is where torch comes in."""
@@ -233,6 +239,7 @@ def load_transcriber(
         "dtype": dtype,
         "threads": threads,
         "language_adapters": language_adapters,
+        "ngram_weight": ngram_weight,
     }
     if stream:
         from echoic.asr.streaming_transcriber import load_streaming_transcriber
@@ -246,8 +253,8 @@ def load_transcriber(
 def _check_server(streaming: bool, chosen: dict[str, Any], cluster: Cluster | None) -> None:
     if streaming or chosen or cluster is not None:
         raise UsageError(
-            "--server computes as it was started: leave out --streaming, --language-adapter and "
-            "--engine"
+            "--server computes as it was started: leave out --streaming, --language-adapter, "
+            "--ngram-weight and --engine"
         )
 
 

@@ -57,6 +57,7 @@ def load_model(
     device: torch.device,
     dtype: str = "auto",
     language_adapters: Sequence[str | Path] = (),
+    ngram_weight: float | None = None,
 ) -> Model:
     """Load a model for inference.
 
@@ -65,14 +66,19 @@ def load_model(
         device: where to compute.
         dtype: "auto" measures what is fastest there; else one of `arithmetic.KINDS`.
         language_adapters: folders of these, for a Whisper.
+        ngram_weight: of a Paraformer's n-grams beside the sound, 0 for none of them; None for the
+            model's own.
 
     Raises:
         CheckpointError: nothing there, neither of the two, or adapters of another model.
-        ValueError: a dtype that this device cannot compute in, or adapters that cannot be used.
+        ValueError: a dtype that this device cannot compute in, or adapters or a weight that cannot
+            be used.
     """
     if kind_of(name_or_dir) == "paraformer":
         refuse_adapters(language_adapters)
-        return Paraformer.from_pretrained(name_or_dir).to_inference(device=device, dtype=dtype)
+        found = Paraformer.from_pretrained(name_or_dir, ngram_weight=ngram_weight)
+        return found.to_inference(device=device, dtype=dtype)
+    refuse_ngrams(ngram_weight)
     return load_whisper(
         name_or_dir, device=device, dtype=dtype, language_adapters=language_adapters
     )
@@ -87,6 +93,18 @@ def refuse_adapters(language_adapters: Sequence[str | Path]) -> None:
     if language_adapters:
         raise ValueError(
             f"{language_adapters[0]} is an adapter of a Whisper; this is a Paraformer: leave it out"
+        )
+
+
+def refuse_ngrams(ngram_weight: float | None) -> None:
+    """Refuse a weight of n-grams where the model is a Whisper.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if ngram_weight is not None:
+        raise ValueError(
+            f"ngram_weight is {ngram_weight}, but a Whisper has no n-grams: leave it out"
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from echoic.asr.device import named_device
 from echoic.asr.languages import language_code
-from echoic.asr.models import kind_of, refuse_adapters
+from echoic.asr.models import kind_of, refuse_adapters, refuse_ngrams
 from echoic.asr.paraformer.reader import check_language
 from echoic.asr.paraformer.streaming import load as paraformer
 from echoic.asr.whisper.streaming import load as whisper
@@ -35,6 +35,7 @@ def load_live(
     language: str | None = None,
     beam_size: int = 1,
     hotwords: str | None = None,
+    ngram_weight: float | None = None,
     language_adapters: Sequence[str | Path] = (),
     adapters: Mapping[str, str | Path] | None = None,
 ) -> Live:
@@ -51,6 +52,7 @@ def load_live(
         language: code of the speech; None for the model's own, or to find out.
         beam_size: hypotheses kept; 1 is greedy.
         hotwords: words to expect, of a Paraformer alone; see `HotWords.parse`.
+        ngram_weight: of n-grams, of a Paraformer alone; see `load_model`.
         language_adapters: folders of adapters for some languages, of a Whisper alone.
         adapters: folders of LoRA adapters by name, for single streams of a causal Whisper; see
             `CausalWhisper.with_adapter`.
@@ -73,10 +75,12 @@ def load_live(
             device=named_device(device),
             dtype=dtype,
             hotwords=hotwords,
+            ngram_weight=ngram_weight,
         )
         return Live(found, check_language(found.model, language))
     if hotwords:
         raise ValueError("hotwords cannot be followed while Whisper streams; leave them out")
+    refuse_ngrams(ngram_weight)
     recognizer = whisper.load_recognizer(
         model,
         policy=policy,

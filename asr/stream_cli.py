@@ -116,6 +116,9 @@ def stream(
     hotwords: Annotated[
         str | None, option("Words to expect, with commas between; Paraformer.", RECOGNITION)
     ] = None,
+    ngram_weight: Annotated[
+        float | None, option("Of a Paraformer's n-grams; 0 leaves them out.", RECOGNITION, min=0)
+    ] = None,
     vad: Annotated[bool, option("Keep silence from the model.", RECOGNITION)] = True,
     endpoint_ms: Annotated[float, option("Silence that ends an utterance.", RECOGNITION)] = 800.0,
     json_lines: Annotated[
@@ -159,6 +162,7 @@ def stream(
         "beam_size": beam_size,
         "hotwords": hotwords,
         **({"language_adapters": tuple(language_adapter)} if language_adapter else {}),
+        **({} if ngram_weight is None else {"ngram_weight": ngram_weight}),
     }
     from echoic.asr.live.job import run_live
 

@@ -154,6 +154,7 @@ def load_streaming_transcriber(
     language: str | None,
     beam_size: int,
     hotwords: str | None = None,
+    ngram_weight: float | None = None,
     language_adapters: Sequence[str] = (),
 ) -> StreamingTranscriber:
     """Load a live recogniser for whole recordings; see `load_live`.
@@ -177,6 +178,7 @@ def load_streaming_transcriber(
         language=language,
         beam_size=beam_size,
         hotwords=hotwords,
+        ngram_weight=ngram_weight,
         language_adapters=language_adapters,
     )
     return StreamingTranscriber(live.recognizer, live.language, hotwords)

@@ -50,6 +50,7 @@ class Transcriber:
         dtype: str = "auto",
         threads: int | None = None,
         language_adapters: Sequence[str | Path] = (),
+        ngram_weight: float | None = None,
     ) -> Self:
         """Load a model.
 
@@ -60,10 +61,11 @@ class Transcriber:
             threads: processors to use in this process; None leaves torch's choice.
             language_adapters: folders of adapters for some languages of a Whisper; each recording
                 has that of its language.
+            ngram_weight: see `load_model`.
 
         Raises:
             CheckpointError: no such model, or adapters of another.
-            ValueError: no such device or dtype, or adapters that cannot be used.
+            ValueError: no such device or dtype, or adapters or a weight that cannot be used.
         """
         if threads is not None:
             if threads < 1:
@@ -74,6 +76,7 @@ class Transcriber:
             device=named_device(device),
             dtype=dtype,
             language_adapters=language_adapters,
+            ngram_weight=ngram_weight,
         )
         return cls(model)
 

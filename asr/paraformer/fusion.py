@@ -5,6 +5,7 @@ through both is looked for with a beam, over all places that are known. The soun
 without.
 """
 
+import math
 from pathlib import Path
 
 import torch
@@ -121,6 +122,21 @@ class Fusion(nn.Module):
         """Return contexts (B, W, C) behind tokens (B, W)."""
         moved = torch.cat([context, tokens[:, :, None]], dim=2)[:, :, 1:]
         return torch.where((tokens >= len(SPECIAL))[:, :, None], moved, context)
+
+
+def weighed(fusion: Fusion | None, weight: float) -> Fusion | None:
+    """Return the same n-grams with another weight; None, which is none of them, for 0.
+
+    Raises:
+        ValueError: a weight below 0, or one above where there are no n-grams.
+    """
+    if weight == 0:
+        return None
+    if fusion is None:
+        raise ValueError(f"ngram_weight is {weight}, but this model has no n-grams: leave it out")
+    if not 0 < weight < math.inf:
+        raise ValueError(f"ngram_weight is {weight}; it must be 0 or more")
+    return Fusion(fusion.ngrams, weight, beam=fusion.beam, candidates=fusion.candidates)
 
 
 def read_fusion(folder: Path, vocab_size: int) -> Fusion | None:

@@ -27,7 +27,7 @@ from echoic.asr.paraformer.ctc_predictor import CtcPredictor
 from echoic.asr.paraformer.decoder import Decoder
 from echoic.asr.paraformer.encoder import Encoder
 from echoic.asr.paraformer.frontend import Frontend
-from echoic.asr.paraformer.fusion import Fusion, read_fusion, write_fusion
+from echoic.asr.paraformer.fusion import Fusion, read_fusion, weighed, write_fusion
 from echoic.asr.paraformer.heard import Heard, HeardWhole
 from echoic.asr.paraformer.hotwords import HotWords
 from echoic.asr.paraformer.losses import (
@@ -115,16 +115,24 @@ class Paraformer(nn.Module):
         self.fusion: Fusion | None = None
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, *, revision: str | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        name_or_dir: str | Path,
+        *,
+        revision: str | None = None,
+        ngram_weight: float | None = None,
+    ) -> Self:
         """Load a model, ready to recognise, on the CPU in float32.
 
         Args:
             name_or_dir: a name in the box, a Hugging Face id, or a folder with `config.json`,
                 `model.safetensors` and `tokens.json`.
             revision: branch, tag or commit of a Hugging Face repository.
+            ngram_weight: of its n-grams beside the sound, 0 for none of them; None for its own.
 
         Raises:
             CheckpointError: not found or not a whole model, in one line that says why.
+            ValueError: a weight below 0, or one of n-grams that are not there.
         """
         folder = checkpoint.find_folder(name_or_dir, revision)
         config, tokenizer = checkpoint.read_settings(folder)
@@ -132,6 +140,8 @@ class Paraformer(nn.Module):
             model = cls(config, tokenizer)
         checkpoint.read_weights(model, folder)
         model.fusion = read_fusion(folder, config.vocab_size)
+        if ngram_weight is not None:
+            model.fusion = weighed(model.fusion, ngram_weight)
         # What is computed, not stored: windows and filters.
         model.frontend = Frontend(
             config.frontend, model.frontend.cmvn.shift, model.frontend.cmvn.scale

@@ -76,3 +76,24 @@ def test_files_that_are_missing_are_named(
     assert "none.txt" in capsys.readouterr().err
     assert main([str(tmp_path), str(tmp_path / "none.txt")]) == 1
     assert "is no Paraformer" in capsys.readouterr().err
+
+
+def test_ngrams_that_others_counted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    tokens = paraformer().tokenizer.tokens[3:]
+    lines = [f"-1.5\t{token}\t-0.2" for token in tokens]
+    head = ["\\data\\", f"ngram 1={len(lines)}", "ngram 2=1", "", "\\1-grams:", *lines]
+    path = tmp_path / "lm.arpa"
+    tail = ["\\2-grams:", f"-0.1\t{tokens[0]} {tokens[1]}", "\\end\\"]
+    path.write_text("\n".join([*head, *tail]))
+    assert main([str(folder), str(path), "--weight", "0.3"]) == 0
+    assert f"41 + 1 n-grams of {path}, which has 37 of 40 tokens" in capsys.readouterr().out
+    fusion = read_fusion(folder, 40)
+    assert fusion is not None
+    assert (fusion.weight, fusion.ngrams.order) == (0.3, 2)
+    assert main([str(folder), str(path), "--order", "1"]) == 0
+    capsys.readouterr()
+    for others in (["more.txt"], ["--exclude-texts", str(path)]):
+        assert main([str(folder), str(path), *others]) == 1
+        assert "give it alone" in capsys.readouterr().err

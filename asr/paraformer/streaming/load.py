@@ -18,6 +18,7 @@ def load_recognizer(
     device: torch.device,
     dtype: str = "auto",
     hotwords: str | None = None,
+    ngram_weight: float | None = None,
 ) -> ParaformerRecognizer:
     """Load a live recogniser.
 
@@ -28,13 +29,15 @@ def load_recognizer(
         device: where to compute.
         dtype: see `Paraformer.to_inference`.
         hotwords: words to expect, see `HotWords.parse`.
+        ngram_weight: of n-grams beside the sound, 0 for none of them; None for the model's own.
 
     Raises:
         CheckpointError: no such model.
-        ValueError: a model that does not stream, a chunk that is no stretch of time, or a bonus
-            of a hot word that is no number.
+        ValueError: a model that does not stream, a chunk that is no stretch of time, a bonus of a
+            hot word that is no number, or a weight below 0 or of n-grams that are not there.
     """
-    model = Paraformer.from_pretrained(name_or_dir).to_inference(device=device, dtype=dtype)
+    model = Paraformer.from_pretrained(name_or_dir, ngram_weight=ngram_weight)
+    model.to_inference(device=device, dtype=dtype)
     chunks = model.config.chunks or Chunks()
     if chunk_ms is not None:
         if not chunk_ms > 0:

@@ -9,6 +9,8 @@ from live_signals import speech
 from real_command import Command, problems
 from small_paraformer import CUTS, paraformer
 
+from echoic.asr.paraformer.fusion import Fusion
+from echoic.asr.paraformer.ngrams import Ngrams
 from echoic.audio.io import load, save
 
 RATE = 16_000
@@ -60,6 +62,28 @@ def test_a_hot_word_is_heard_where_it_pays_enough(real: Command, folder: Path, r
     assert real.type(recording, "-m", folder, *PLAIN, "--hotwords", rare).exit_code == 0
 
 
+@pytest.mark.parametrize("verb", [("transcribe",), ("transcribe", "--streaming"), ("stream",)])
+def test_ngrams_weigh_what_was_asked(
+    real: Command, folder: Path, recording: Path, tmp_path: Path, verb: tuple[str, ...]
+):
+    mode, *words = verb
+    words += ["--dtype", "float32", "--no-vad"]
+    alone = real.type(recording, "-m", folder, *words, verb=mode).stdout
+    model = paraformer(language="en", chunks=CUTS["back"])
+    said = torch.randint(3, 39, (60, 9), generator=torch.Generator().manual_seed(4)).tolist()
+    model.fusion = Fusion(Ngrams.count(said, 40), 5.0)
+    model.save_pretrained(tmp_path / "mended")
+
+    def heard(*weight: str) -> str:
+        result = real.type(recording, "-m", tmp_path / "mended", *words, *weight, verb=mode)
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    assert heard("--ngram-weight", "0") == alone
+    assert heard("--ngram-weight", "5") == heard() != alone
+    assert heard("--ngram-weight", "0.5") not in (heard(), alone)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -69,6 +93,7 @@ def test_a_hot_word_is_heard_where_it_pays_enough(real: Command, folder: Path, r
         (("--beam-size", "4"), "decodes in one pass"),
         (("--dtype", "float16"), "float16 is for GPUs"),
         (("--hotwords", "word=much"), "word=much"),
+        (("--ngram-weight", "0.4"), "has no n-grams: leave it out"),
     ],
 )
 def test_wishes_that_it_cannot_follow(
