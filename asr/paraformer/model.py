@@ -82,6 +82,7 @@ class Paraformer(nn.Module):
 
     Attributes:
         fusion: n-grams that help to choose tokens, None without; they take no part in training.
+        arithmetic: that `to_inference` chose; None before.
 
     Raises:
         CheckpointError: a vocabulary of another size.
@@ -96,7 +97,7 @@ class Paraformer(nn.Module):
             )
         self.config = config
         self.tokenizer = tokenizer
-        self.arithmetic: Kind = "float32"
+        self.arithmetic: Kind | None = None
         dim, kind = config.encoder.dim, config.predictor.kind
         self.frontend = Frontend(config.frontend)
         self.encoder = Encoder(config.frontend, config.encoder)
@@ -161,13 +162,30 @@ class Paraformer(nn.Module):
             folder: made if it does not exist.
             description: one line for lists of models, kept in `config.json`.
             precision: of the stored weights; they are float32 again when they are loaded.
+
+        Raises:
+            CheckpointError: the model was turned to inference, in which its weights have no form
+                that can be stored.
         """
+        self.check_whole("save")
         # As they are multiplied: see `arithmetic.choose`.
         rows = {f"{name}.weight" for name, _ in large_layers(self.encoder, self.decoder)}
         checkpoint.save(
             self, self.config, self.tokenizer, Path(folder), description, precision, rows
         )
         write_fusion(self.fusion, Path(folder))
+
+    def check_whole(self, wish: str) -> None:
+        """Raise `CheckpointError` where `to_inference` has changed the weights' form for good.
+
+        Args:
+            wish: what cannot be done with them, as a verb.
+        """
+        if self.arithmetic is not None:
+            raise CheckpointError(
+                f"the model was turned to inference in {self.arithmetic}: load it again to {wish} "
+                "it"
+            )
 
     @property
     def device(self) -> torch.device:

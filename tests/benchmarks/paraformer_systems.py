@@ -74,13 +74,18 @@ def draw() -> State:
     return state
 
 
-def model_of(state: State, kind: str) -> Paraformer:
-    """Return our model in an arithmetic; in float32 it has no weights beside those given."""
+def whole(state: State) -> Paraformer:
+    """Return our model as it is trained and exported, without a copy of the weights."""
     with torch.device("meta"):
         model = Paraformer(CONFIG, _tokenizer())
     model.load_state_dict(state, assign=True)
     model.frontend = Frontend(CONFIG.frontend)  # what is computed, not stored
-    return model.to_inference(device=CPU, dtype=kind)
+    return model.eval()
+
+
+def model_of(state: State, kind: str) -> Paraformer:
+    """Return our model in an arithmetic."""
+    return whole(state).to_inference(device=CPU, dtype=kind)
 
 
 def echoic(model: Paraformer) -> System:

@@ -55,7 +55,7 @@ def exported(
     from echoic.asr.paraformer.onnx.export import export_onnx
 
     folder = tmp_path_factory.mktemp(request.param)
-    export_onnx(systems.model_of(state, "float32"), folder, int8=request.param == "int8")
+    export_onnx(systems.whole(state), folder, int8=request.param == "int8")
     yield request.param, folder
     shutil.rmtree(folder)  # nearly a GB
 

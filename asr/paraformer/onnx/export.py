@@ -156,10 +156,7 @@ def _check(model: Paraformer, opset: int) -> None:
             f"the model's predictor is {model.config.predictor.kind!r}: only models with the "
             "predictor 'cif' become ONNX"
         )
-    if model.arithmetic != "float32":
-        raise CheckpointError(
-            f"the model computes in {model.arithmetic}: load it again to export it"
-        )
+    model.check_whole("export")
 
 
 @contextlib.contextmanager

@@ -86,7 +86,7 @@ def test_it_streams_in_every_kind(kind: Kind):
 
 def test_layers_are_what_they_are_called():
     kinds = {
-        "float32": (nn.Linear,),
+        "float32": (nn.Linear, PackedLinear),
         "bfloat16": (CastLinear, PackedLinear),
         "int16x8": (Int16x8Linear,),
         "int8": (Int8Linear,),
@@ -102,15 +102,24 @@ def test_layers_are_what_they_are_called():
         assert type(model.decoder.output) is nn.Linear
 
 
-@pytest.mark.skipif("bfloat16" not in able(), reason="no instructions for bfloat16")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no such library")
 @pytest.mark.parametrize("bias", [True, False])
-def test_the_order_of_weights_changes_nothing(bias: bool):
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_the_order_of_weights_changes_nothing(kind: Kind, bias: bool):
+    if kind not in able():
+        pytest.skip(f"no instructions for {kind}")
+    dtype, rtol = (torch.float32, 1e-5) if kind == "float32" else (torch.bfloat16, 0.01)
     layer = nn.Linear(64, 32, bias=bias)
-    short = CastLinear(layer.weight, layer.bias, torch.bfloat16)
-    packed = PackedLinear(layer.weight, layer.bias)
-    for size in (1, 7, 400):
+    plain = CastLinear(layer.weight, layer.bias, dtype)
+    packed = PackedLinear(layer.weight, layer.bias, dtype)
+    for size in (0, 1, 7, 400):
         x = torch.randn(2, size, 64, generator=torch.Generator().manual_seed(size))
-        torch.testing.assert_close(packed(x), short(x), rtol=0.01, atol=1e-5)
+        y = packed(x)
+        torch.testing.assert_close(y, plain(x), rtol=rtol, atol=1e-5)
+        assert torch.equal(packed(x[1:]), y[1:])
+        apart = torch.stack([x, -x], dim=2)[:, :, 0]
+        assert not size or not apart.is_contiguous()
+        assert torch.equal(packed(apart), y)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])

@@ -248,10 +248,14 @@ def test_other_predictors_are_refused(kind: Any, tmp_path: Path):
     assert model.training
 
 
-def test_another_arithmetic_is_refused(tmp_path: Path):
-    model = plain().to_inference(device=torch.device("cpu"), dtype="bfloat16")
-    with pytest.raises(CheckpointError, match="computes in bfloat16: load it again"):
-        export_onnx(model, tmp_path)
+@pytest.mark.parametrize("kind", ["bfloat16", "float32"])
+def test_a_model_that_was_turned_to_inference_is_refused(kind: str, tmp_path: Path):
+    model = plain().to_inference(device=torch.device("cpu"), dtype=kind)
+    with pytest.raises(CheckpointError, match=f"inference in {kind}: load it again to export"):
+        export_onnx(model, tmp_path / "new")
+    with pytest.raises(CheckpointError, match=f"inference in {kind}: load it again to save"):
+        model.save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_operator_set_that_is_too_old_is_refused(tmp_path: Path):
