@@ -1,7 +1,8 @@
 """N-grams of ARPA files, which KenLM, SRILM and others write; their words are a model's tokens.
 
 The end of a sentence has no place in a Paraformer's choice, so n-grams with it are left out, as are
-those with words that are no tokens.
+those with words that are no tokens. A token that the file has not is as likely as its unknown word,
+and nothing is known of what follows it.
 """
 
 import gzip

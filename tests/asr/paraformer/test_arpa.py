@@ -96,6 +96,20 @@ def test_scores_are_the_files(path: Path):
         assert ngrams(padded, tokens)[0].tolist() == pytest.approx(want, abs=1e-5), context
 
 
+def test_scores_are_kenlms(path: Path):
+    kenlm = pytest.importorskip("kenlm", reason="pip install kenlm")
+    # It takes no words in front and no other spaces.
+    path.write_text(FILE[FILE.index("\\data") :].replace("-0.5  b  @@c  -0", "-0.5\tb @@c\t-0"))
+    theirs = kenlm.Model(str(path))
+    ngrams = read_arpa(path, IDS).ngrams
+    words = ["a", "b", "@@c", "a", "a", "b", "<unk>", "b", "@@c", "<unk>", "b", "a"]
+    ids = torch.tensor([[IDS[word] for word in words]])
+    places = torch.cat([ngrams.start(1), ids], dim=1).unfold(1, 2, 1)[0, :-1]
+    want = [score for score, _, _ in theirs.full_scores(" ".join(words), eos=False)]
+    found = ngrams(places, ids[0, :, None])[:, 0] / math.log(10)
+    assert found.tolist() == pytest.approx(want, abs=1e-5)
+
+
 def test_packed_and_shortened(path: Path, tmp_path: Path):
     packed = tmp_path / "small.arpa.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
