@@ -37,7 +37,7 @@ class PackedLinear(nn.Module):
 
     Else the library puts them in that order anew each time, which costs a tenth of a long
     utterance in bfloat16, and more of a short one; float32 is left to another library, which takes
-    a fifth longer on AMD's processors. A frame's result is the same alone and in any batch.
+    up to a fifth longer on AMD's processors. A frame's result is the same alone and in any batch.
 
     Args:
         weight: (outputs, inputs).
@@ -188,5 +188,6 @@ def _layer(linear: nn.Linear, kind: Kind) -> nn.Module:
 
 def _packs(kind: Kind) -> bool:
     """Whether the library's order of weights is known to help: on x86 with instructions for it."""
+    needed = "AVX" if kind == "float32" else "AVX512"
     has_order = kind in able() and torch.backends.mkldnn.is_available()
-    return has_order and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return has_order and torch.backends.cpu.get_cpu_capability().startswith(needed)
