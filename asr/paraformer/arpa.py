@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import numpy as np
-import torch
 
 from echoic.asr.paraformer.ngrams import Level, Ngrams
 from echoic.asr.paraformer.tokenizer import SPECIAL, UNKNOWN
@@ -126,7 +125,7 @@ def _read(lines: _Lines, ids: Mapping[str, int], order: int | None) -> Arpa:
     if (last := next(iter(lines))) != "\\end\\":
         lines.fail(f"expected \\end\\, found {last!r}")
     # Where the longest are left out, nothing is behind these.
-    levels[-1] = levels[-1]._replace(backoffs=torch.zeros_like(levels[-1].backoffs))
+    levels[-1] = levels[-1]._replace(backoffs=np.zeros_like(levels[-1].backoffs))
     return Arpa(Ngrams(size, levels), known)
 
 
@@ -197,15 +196,13 @@ def _first(entries: _Entries, size: int, unknown: int | None) -> Level:
 
 def _longer(lines: _Lines, n: int, entries: _Entries, shorter: Level, base: int) -> Level:
     level = _level(*entries)
-    if not bool(torch.isin(level.keys // base, shorter.keys).all()):
+    if not np.isin(level.keys // base, shorter.keys).all():
         lines.fail(f"an n-gram of {n} words goes on from one that is not there")
     return level
 
 
 def _level(keys: list[int], scores: list[float], backoffs: list[float]) -> Level:
-    by_key = np.argsort(np.array(keys, np.int64), kind="stable")
-    numbers = (np.array(values, np.float64)[by_key] * _LOG_10 for values in (scores, backoffs))
-    return Level(
-        torch.from_numpy(np.array(keys, np.int64)[by_key]),
-        *(torch.from_numpy(values).float() for values in numbers),
-    )
+    every = np.array(keys, np.int64)
+    rising = np.argsort(every)
+    numbers = (np.array(values, np.float64)[rising] * _LOG_10 for values in (scores, backoffs))
+    return Level(every[rising], *(values.astype(np.float32) for values in numbers))

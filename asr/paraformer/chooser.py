@@ -24,7 +24,8 @@ class ChooserState(NamedTuple):
 class Chooser:
     """Chooses the tokens of places that were scored.
 
-    With both, hot words are looked for in scores that the n-grams' best way is part of.
+    With both, hot words are looked for in scores that the n-grams' best way is part of; where none
+    is worth a change, that way stands.
 
     Args:
         hotwords: to expect.
@@ -42,7 +43,7 @@ class Chooser:
         if self.hotwords is not None:
             words = self.hotwords.initial_state(batch, device)
         if self.fusion is not None:
-            context = self.fusion.ngrams.start(batch, device)
+            context = self.fusion.start(batch).to(device)
         return ChooserState(words, context)
 
     def choose(self, logits: Tensor, counts: Tensor) -> Choice:
@@ -83,7 +84,7 @@ class Chooser:
                 scores, count = logits[at, part], counts.new_tensor([part.stop - part.start])
                 seen = fusion(context[at], scores, count)
                 scores = fusion.rescored(context[at], scores, seen)
-                words[at], best = hotwords.step(words[at], scores, count)
+                words[at], best = hotwords.step(words[at], scores, count, None, seen)
                 context[at] = fusion.advance(context[at], best.ids, count)
                 ids[at, part] = best.ids
         return ChooserState(words, context), _chosen(logits, ids)

@@ -8,11 +8,12 @@ without.
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from echoic.asr.errors import CheckpointError
-from echoic.asr.paraformer.ngrams import Ngrams
+from echoic.asr.paraformer.ngrams import Array, Ngrams
 from echoic.asr.paraformer.tokenizer import SPECIAL
 
 FILE = "ngrams.safetensors"
@@ -20,8 +21,8 @@ FILE = "ngrams.safetensors"
 WEIGHT = 0.4
 
 
-class Fusion(nn.Module):
-    """The choice of tokens by sound and n-grams.
+class Fusion:
+    """The choice of tokens by sound and n-grams, on the CPU.
 
     Args:
         ngrams: of the model's vocabulary.
@@ -36,7 +37,6 @@ class Fusion(nn.Module):
     def __init__(
         self, ngrams: Ngrams, weight: float = WEIGHT, *, beam: int = 12, candidates: int = 16
     ) -> None:
-        super().__init__()
         for name, value in (("weight", weight), ("beam", beam), ("candidates", candidates)):
             if not value > 0:
                 raise ValueError(f"{name} is {value}, expected a number above 0")
@@ -45,13 +45,17 @@ class Fusion(nn.Module):
         self.ngrams, self.weight = ngrams, weight
         self.beam, self.candidates = beam, candidates
 
-    def forward(
+    def start(self, batch: int) -> Tensor:
+        """Return the context at the beginning of utterances: (batch, order - 1) int64."""
+        return torch.from_numpy(self.ngrams.start(batch))
+
+    def __call__(
         self, context: Tensor, logits: Tensor, counts: Tensor, blocks: Tensor | None = None
     ) -> Tensor:
         """Choose tokens behind others.
 
         Args:
-            context: (B, order - 1) behind what was said before, see `Ngrams.start`.
+            context: (B, order - 1) behind what was said before, see `start`.
             logits: (B, N, V).
             counts: (B,) tokens that count; the others are the likeliest by sound.
             blocks: (B, N) which block each belongs to, never falling; blocks are chosen one after
@@ -61,67 +65,87 @@ class Fusion(nn.Module):
             (B, N) int64.
         """
         greedy = logits.argmax(-1)
-        batch, places = greedy.shape
-        if not places:
+        if not greedy.shape[1]:
             return greedy
         sound, ids = logits.float().log_softmax(-1).topk(min(self.candidates, logits.shape[-1]))
+        found = self._best_way(
+            _array(context),
+            _array(sound),
+            _array(ids),
+            _array(greedy),
+            _array(counts),
+            None if blocks is None else _array(blocks),
+        )
+        return torch.from_numpy(found).to(greedy.device)
+
+    def advance(self, context: Tensor, ids: Tensor, counts: Tensor) -> Tensor:
+        """Return the context behind tokens (B, N), of which counts (B,) count."""
+        behind, said, sizes = (_array(values) for values in (context, ids, counts))
+        for place in range(said.shape[1]):
+            moved = _behind(behind[:, None], said[:, place, None])[:, 0]
+            behind = np.where((place < sizes)[:, None], moved, behind)
+        return torch.from_numpy(behind).to(context.device)
+
+    def rescored(self, context: Tensor, logits: Tensor, chosen: Tensor) -> Tensor:
+        """Return logits (B, N, V) with the n-grams' scores behind the tokens chosen (B, N)."""
+        batch, places, size = logits.shape
+        if not batch * places:
+            return logits
+        behind, said = _array(context), _array(chosen)
+        contexts = [behind]
+        for place in range(places - 1):
+            contexts.append(_behind(contexts[-1][:, None], said[:, place, None])[:, 0])
+        every = np.broadcast_to(np.arange(size), (batch, places, size))
+        scores = torch.from_numpy(self._scores(np.stack(contexts, axis=1), every))
+        return logits.float().log_softmax(-1) + scores.to(logits.device)
+
+    def _best_way(
+        self,
+        context: Array,
+        sound: Array,
+        ids: Array,
+        greedy: Array,
+        counts: Array,
+        blocks: Array | None,
+    ) -> Array:
+        batch, places = greedy.shape
         # Ways begin as one.
-        scores = sound.new_full((batch, self.beam), float("-inf"))
+        scores = np.full((batch, self.beam), -np.inf, np.float32)
         scores[:, 0] = 0.0
-        context = context[:, None].expand(-1, self.beam, -1)
+        context = np.repeat(context[:, None], self.beam, axis=1)
+        same = np.broadcast_to(np.arange(self.beam), scores.shape)
         parents, tokens = [], []
         for place in range(places):
             if blocks is not None and place:
                 begins = blocks[:, place] != blocks[:, place - 1]
-                scores = torch.where(begins[:, None], _best_alone(scores), scores)
-            found = self._extend(scores, context, sound[:, place], ids[:, place])
+                scores = np.where(begins[:, None], _best_alone(scores), scores)
+            longer, parent, token = self._extend(scores, context, sound[:, place], ids[:, place])
             live = (place < counts)[:, None]
-            same = torch.arange(self.beam, device=live.device).expand_as(found[0])
-            scores = torch.where(live, found[0], scores)
-            parents.append(torch.where(live, found[1], same))
-            tokens.append(torch.where(live, found[2], greedy[:, place, None]))
-            moved = self._behind(_of_parents(context, parents[-1]), tokens[-1])
-            context = torch.where(live[:, :, None], moved, context)
+            scores = np.where(live, longer, scores)
+            parents.append(np.where(live, parent, same))
+            tokens.append(np.where(live, token, greedy[:, place, None]))
+            moved = np.take_along_axis(context, parents[-1][:, :, None], axis=1)
+            context = np.where(live[:, :, None], _behind(moved, tokens[-1]), context)
         return _traced(scores.argmax(1), parents, tokens)
 
-    def advance(self, context: Tensor, ids: Tensor, counts: Tensor) -> Tensor:
-        """Return the context behind tokens (B, N), of which counts (B,) count."""
-        for place in range(ids.shape[1]):
-            moved = self._behind(context[:, None], ids[:, place, None])[:, 0]
-            context = torch.where((place < counts)[:, None], moved, context)
-        return context
-
-    def rescored(self, context: Tensor, logits: Tensor, chosen: Tensor) -> Tensor:
-        """Return logits (B, N, V) with the n-grams' scores behind the tokens chosen (B, N)."""
-        every = torch.arange(logits.shape[-1], device=logits.device).expand(len(logits), -1)
-        scores = []
-        for place in range(chosen.shape[1]):
-            scores.append(self._scores(context[:, None], every[:, None])[:, 0])
-            context = self._behind(context[:, None], chosen[:, place, None])[:, 0]
-        if not scores:
-            return logits
-        return logits.float().log_softmax(-1) + torch.stack(scores, 1)
-
     def _extend(
-        self, scores: Tensor, context: Tensor, sound: Tensor, ids: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, scores: Array, context: Array, sound: Array, ids: Array
+    ) -> tuple[Array, Array, Array]:
         """Return the scores, parents and last tokens, (B, beam) each, of the best longer ways."""
-        wanted = ids[:, None].expand(-1, self.beam, -1)
+        tried = ids.shape[1]
+        wanted = np.repeat(ids[:, None], self.beam, axis=1)
         longer = scores[:, :, None] + sound[:, None] + self._scores(context, wanted)
-        best = longer.flatten(1).topk(self.beam)
-        parents = best.indices // ids.shape[1]
-        return best.values, parents, ids.gather(1, best.indices % ids.shape[1])
+        flat = longer.reshape(len(longer), -1)
+        best = np.argsort(-flat, axis=1, kind="stable")[:, : self.beam]
+        values = np.take_along_axis(flat, best, axis=1)
+        return values, best // tried, np.take_along_axis(ids, best % tried, axis=1)
 
-    def _scores(self, context: Tensor, tokens: Tensor) -> Tensor:
+    def _scores(self, context: Array, tokens: Array) -> Array:
         """Return weighed scores of tokens (B, W, K) behind contexts (B, W, C)."""
-        flat = self.ngrams(context.flatten(0, 1), tokens.flatten(0, 1)).view(tokens.shape)
+        batch, ways, count = tokens.shape
+        found = self.ngrams(context.reshape(batch * ways, -1), tokens.reshape(batch * ways, count))
         # Of marks that no text has, n-grams know nothing.
-        return self.weight * flat * (tokens >= len(SPECIAL))
-
-    def _behind(self, context: Tensor, tokens: Tensor) -> Tensor:
-        """Return contexts (B, W, C) behind tokens (B, W)."""
-        moved = torch.cat([context, tokens[:, :, None]], dim=2)[:, :, 1:]
-        return torch.where((tokens >= len(SPECIAL))[:, :, None], moved, context)
+        return np.float32(self.weight) * found.reshape(tokens.shape) * (tokens >= len(SPECIAL))
 
 
 def weighed(fusion: Fusion | None, weight: float) -> Fusion | None:
@@ -170,19 +194,27 @@ def write_fusion(fusion: Fusion | None, folder: Path) -> None:
     (folder / FILE).chmod(0o644)  # safetensors makes it readable to its owner alone
 
 
-def _best_alone(scores: Tensor) -> Tensor:
-    best = scores.argmax(1, keepdim=True)
-    return torch.full_like(scores, float("-inf")).scatter(1, best, scores.gather(1, best))
+def _array(values: Tensor) -> Array:
+    return values.detach().cpu().numpy()
 
 
-def _of_parents(context: Tensor, parents: Tensor) -> Tensor:
-    return context.gather(1, parents[:, :, None].expand(-1, -1, context.shape[2]))
+def _behind(context: Array, tokens: Array) -> Array:
+    """Return contexts (B, W, C) behind tokens (B, W)."""
+    moved = np.concatenate([context, tokens[:, :, None]], axis=2)[:, :, 1:]
+    return np.where((tokens >= len(SPECIAL))[:, :, None], moved, context)
 
 
-def _traced(way: Tensor, parents: list[Tensor], tokens: list[Tensor]) -> Tensor:
+def _best_alone(scores: Array) -> Array:
+    alone = np.full_like(scores, -np.inf)
+    best = scores.argmax(1)[:, None]
+    np.put_along_axis(alone, best, np.take_along_axis(scores, best, axis=1), axis=1)
+    return alone
+
+
+def _traced(way: Array, parents: list[Array], tokens: list[Array]) -> Array:
     """Return the tokens (B, N) of the way (B,) that is best at the end."""
-    said = []
+    said, way = [], way[:, None]
     for parent, token in zip(reversed(parents), reversed(tokens), strict=True):
-        said.append(token.gather(1, way[:, None])[:, 0])
-        way = parent.gather(1, way[:, None])[:, 0]
-    return torch.stack(said[::-1], dim=1)
+        said.append(np.take_along_axis(token, way, axis=1)[:, 0])
+        way = np.take_along_axis(parent, way, axis=1)
+    return np.stack(said[::-1], axis=1)

@@ -152,7 +152,12 @@ class HotWords:
         return torch.tensor(self._tree.initial(), device=device).repeat(batch_size, 1)
 
     def step(
-        self, state: Tensor, logits: Tensor, counts: Tensor, blocks: Tensor | None = None
+        self,
+        state: Tensor,
+        logits: Tensor,
+        counts: Tensor,
+        blocks: Tensor | None = None,
+        otherwise: Tensor | None = None,
     ) -> tuple[Tensor, Choice]:
         """Choose the tokens that follow others.
 
@@ -166,6 +171,8 @@ class HotWords:
             counts: (B,) tokens that count; the others are the likeliest.
             blocks: (B, N) which block each belongs to, never falling; blocks are chosen one after
                 the other. None for one block.
+            otherwise: (B, N) the tokens that stand where no hot word is worth a change; None for
+                the likeliest.
 
         Returns:
             The next state, of the same size, and what was chosen.
@@ -173,7 +180,7 @@ class HotWords:
         if not self.words:
             return state, likeliest(logits)
         shares = logits.float().softmax(-1)
-        greedy = shares.max(-1).indices
+        greedy = shares.max(-1).indices if otherwise is None else otherwise
         ids, after = greedy.clone(), []
         for row, count in enumerate(counts.tolist()):
             scores = state[row].cpu().numpy()

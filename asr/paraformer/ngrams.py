@@ -9,13 +9,11 @@ import json
 from collections.abc import Iterable, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from safetensors.numpy import save_file
 
 from echoic.asr.errors import CheckpointError
 
@@ -24,6 +22,8 @@ VERSION = 1
 #: In a context: no token, since the utterance begins here or behind the start.
 NOTHING = -1
 _NEVER = 1e-9
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Level(NamedTuple):
@@ -35,13 +35,13 @@ class Level(NamedTuple):
         backoffs: (E,) float32 nats, of what was not seen behind this n-gram.
     """
 
-    keys: Tensor
-    scores: Tensor
-    backoffs: Tensor
+    keys: Array
+    scores: Array
+    backoffs: Array
 
 
-class Ngrams(nn.Module):
-    """Scores of tokens behind others.
+class Ngrams:
+    """Scores of tokens behind others; it computes on the CPU, in few large steps.
 
     Args:
         size: tokens of the vocabulary; one more stands for the start of an utterance.
@@ -50,19 +50,8 @@ class Ngrams(nn.Module):
     """
 
     def __init__(self, size: int, levels: Sequence[Level]) -> None:
-        super().__init__()
         self.size, self.order = size, len(levels)
-        for n, level in enumerate(levels, start=1):
-            for name, values in level._asdict().items():
-                self.register_buffer(f"{name}{n}", values, persistent=False)
-
-    @property
-    def levels(self) -> list[Level]:
-        """The n-grams by their length."""
-        return [
-            Level(*(self.get_buffer(f"{name}{n}") for name in Level._fields))
-            for n in range(1, self.order + 1)
-        ]
+        self.levels = list(levels)
 
     @classmethod
     def count(
@@ -91,49 +80,50 @@ class Ngrams(nn.Module):
             found = cls(size, _with_next_level(found, line, n, fewest))
         return found
 
-    def start(self, batch: int, device: torch.device | None = None) -> Tensor:
+    def start(self, batch: int) -> Array:
         """Return the context at the beginning of utterances: (batch, order - 1) int64."""
-        context = torch.full((batch, self.order - 1), NOTHING, device=device)
+        context = np.full((batch, self.order - 1), NOTHING)
         context[:, -1:] = self.size
         return context
 
-    def forward(self, context: Tensor, tokens: Tensor) -> Tensor:
-        """Return how likely tokens (R, K) are behind contexts (R, order - 1): nats (R, K)."""
+    def __call__(self, context: Array, tokens: Array) -> Array:
+        """Return how likely tokens are behind contexts.
+
+        Args:
+            context: (R, order - 1) int64.
+            tokens: (R, K) int64.
+
+        Returns:
+            (R, K) float32 nats.
+        """
         base, levels = self.size + 1, self.levels
-        backed = torch.zeros(tokens.shape, device=tokens.device)
-        done = torch.zeros_like(tokens, dtype=torch.bool)
-        scores = torch.zeros_like(backed)
-        for n in range(self.order, 1, -1):
+        scores = levels[0].scores[tokens]
+        for n in range(2, self.order + 1):
             before = context[:, self.order - n :]
-            known = (before != NOTHING).all(1)
-            digits = base ** torch.arange(n - 2, -1, -1, device=context.device)
-            key = (before * digits).sum(1)
-            at, hit = _find(levels[n - 1].keys, key[:, None] * base + tokens)
-            hit = hit & known[:, None] & ~done
-            scores = torch.where(hit, backed + levels[n - 1].scores[at], scores)
-            done = done | hit
+            key = before @ base ** np.arange(n - 2, -1, -1)
+            seen = (before != NOTHING).all(1)
             at, hit = _find(levels[n - 2].keys, key)
-            backed = backed + (levels[n - 2].backoffs[at] * (hit & known))[:, None]
-        return torch.where(done, scores, backed + levels[0].scores[tokens])
+            scores = scores + np.where(hit & seen, levels[n - 2].backoffs[at], 0)[:, None]
+            at, hit = _find(levels[n - 1].keys, key[:, None] * base + tokens)
+            scores = np.where(hit & seen[:, None], levels[n - 1].scores[at], scores)
+        return scores
 
     def save(self, path: Path, **told: float) -> None:
         """Write a file; `told` stands in its head."""
-        short = torch.int16 if self.size < 2**15 else torch.int32
-        tensors: dict[str, Tensor] = {}
+        short = np.int16 if self.size < 2**15 else np.int32
+        stored: dict[str, Array] = {}
         base, levels = self.size + 1, self.levels
         for n, level in enumerate(levels, start=1):
-            tensors[f"scores{n}"] = level.scores.half()
+            stored[f"scores{n}"] = level.scores.astype(np.float16)
             if n < self.order:
-                tensors[f"backoffs{n}"] = level.backoffs.half()
+                stored[f"backoffs{n}"] = level.backoffs.astype(np.float16)
             if n > 1:
-                shorter = torch.searchsorted(levels[n - 2].keys, level.keys // base)
-                tensors[f"tokens{n}"] = (level.keys % base).to(short)
-                counts = torch.bincount(shorter, minlength=len(levels[n - 2].keys))
-                tensors[f"followers{n}"] = counts.to(short)
+                shorter = np.searchsorted(levels[n - 2].keys, level.keys // base)
+                stored[f"tokens{n}"] = (level.keys % base).astype(short)
+                counts = np.bincount(shorter, minlength=len(levels[n - 2].keys))
+                stored[f"followers{n}"] = counts.astype(short)
         head = {"version": VERSION, "size": self.size, "order": self.order, **told}
-        save_file(
-            {k: v.cpu().contiguous() for k, v in tensors.items()}, path, {FORMAT: json.dumps(head)}
-        )
+        save_file(stored, path, {FORMAT: json.dumps(head)})
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, dict[str, float]]:
@@ -143,12 +133,14 @@ class Ngrams(nn.Module):
             CheckpointError: damaged, or no such file.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                head = json.loads((file.metadata() or {})[FORMAT])
+            with safe_open(path, framework="np") as file:
+                head = dict(json.loads((file.metadata() or {})[FORMAT]))
                 stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if head.pop("version") != VERSION:
                 raise ValueError("another version")
             size, order = int(head.pop("size")), int(head.pop("order"))
+            if order < 1 or (size + 1) ** order >= 2**63:
+                raise ValueError(f"n-grams of {order} of {size} tokens")
             levels = list(_read_levels(stored, size, order))
         except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as e:
             raise CheckpointError(f"{path} is damaged or no n-grams of echoic: {e}") from e
@@ -185,42 +177,44 @@ def _with_next_level(shorter: Ngrams, line: np.ndarray, n: int, fewest: int) -> 
     # Where all tokens were seen nothing is left, but for roundings.
     backoffs = np.log(np.maximum(left, _NEVER) / np.maximum(spread, _NEVER))
     levels = shorter.levels
-    at, hit = _find(levels[-1].keys, torch.from_numpy(contexts))
-    last = levels[-1].backoffs.clone()
-    last[at[hit]] = torch.from_numpy(backoffs).float()[hit]
+    at, hit = _find(levels[-1].keys, contexts)
+    last = levels[-1].backoffs.copy()
+    last[at[hit]] = backoffs[hit]
     return [*levels[:-1], levels[-1]._replace(backoffs=last), _level(keys, shares)]
 
 
 def _shares(model: Ngrams, keys: np.ndarray, n: int) -> np.ndarray:
     """Return the share that a model of shorter n-grams gives the last token of each n-gram."""
     base = model.size + 1
-    tokens = torch.from_numpy(keys)[:, None] // base ** torch.arange(n - 2, -1, -1) % base
-    return model(tokens[:, :-1], tokens[:, -1:])[:, 0].double().exp().numpy()
+    tokens = keys[:, None] // base ** np.arange(n - 2, -1, -1) % base
+    return np.exp(model(tokens[:, :-1], tokens[:, -1:])[:, 0].astype(np.float64))
 
 
 def _level(keys: np.ndarray, shares: np.ndarray) -> Level:
-    scores = torch.from_numpy(np.log(shares)).float()
-    return Level(torch.from_numpy(keys), scores, torch.zeros_like(scores))
+    scores = np.log(shares).astype(np.float32)
+    return Level(keys, scores, np.zeros_like(scores))
 
 
-def _find(keys: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def _find(keys: Array, wanted: Array) -> tuple[Array, Array]:
     """Return where wanted keys stand, and whether they do."""
     if not len(keys):
-        return torch.zeros_like(wanted), torch.zeros_like(wanted, dtype=torch.bool)
-    at = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+        return np.zeros_like(wanted), np.zeros_like(wanted, dtype=np.bool_)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return at, keys[at] == wanted
 
 
-def _read_levels(stored: dict[str, Tensor], size: int, order: int) -> Iterable[Level]:
-    keys = torch.arange(size + 1)
+def _read_levels(stored: dict[str, Array], size: int, order: int) -> Iterable[Level]:
+    keys = np.arange(size + 1)
     for n in range(1, order + 1):
         if n > 1:
-            followers = stored[f"followers{n}"].long()
-            keys = torch.repeat_interleave(keys, followers) * (size + 1) + stored[f"tokens{n}"]
-        scores = stored[f"scores{n}"].float()
-        backoffs = stored[f"backoffs{n}"].float() if n < order else torch.zeros_like(scores)
+            followers = stored[f"followers{n}"].astype(np.int64)
+            keys = np.repeat(keys, followers) * (size + 1) + stored[f"tokens{n}"]
+        scores = stored[f"scores{n}"].astype(np.float32)
+        backoffs = np.zeros_like(scores)
+        if n < order:
+            backoffs = stored[f"backoffs{n}"].astype(np.float32)
         if not len(keys) == len(scores) == len(backoffs):
             raise ValueError(f"{len(keys)} n-grams of {n} have {len(scores)} scores")
-        if not bool((scores + backoffs).isfinite().all()):
+        if not np.isfinite(scores + backoffs).all():
             raise ValueError(f"scores of n-grams of {n} are NaN or infinite")
         yield Level(keys, scores, backoffs)

@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from paraformer_files import random_features
@@ -38,7 +39,7 @@ def best_of_all(model: Fusion, context: Tensor, logits: Tensor) -> list[int]:
         for place, token in enumerate(way):
             total += sound[place, token].item()
             if token > 2:
-                known = torch.tensor([behind]), torch.tensor([[token]])
+                known = np.array([behind]), np.array([[token]])
                 total += model.weight * model.ngrams(*known).item()
                 behind = [*behind, token][-len(behind) :]
         best = max(best, (total, list(way)))
@@ -48,7 +49,7 @@ def best_of_all(model: Fusion, context: Tensor, logits: Tensor) -> list[int]:
 @pytest.mark.parametrize("seed", range(4))
 def test_it_is_the_best_way_of_all(seed: int):
     model, logits = fusion(), scores(1, 3, seed)
-    context = model.ngrams.start(1)
+    context = model.start(1)
     found = model(context, logits, torch.tensor([3]))
     assert found[0].tolist() == best_of_all(model, context[0], logits[0])
 
@@ -59,18 +60,18 @@ def test_what_follows_decides_as_well():
     logits[0, 0, [5, 7]] = torch.tensor([1.0, 0.9])
     logits[0, 1, 8] = 2.0
     assert likeliest(logits).ids.tolist() == [[5, 8]]
-    assert fusion()(fusion().ngrams.start(1), logits, torch.tensor([2])).tolist() == [[7, 8]]
+    assert fusion()(fusion().start(1), logits, torch.tensor([2])).tolist() == [[7, 8]]
 
 
 def test_an_utterance_does_not_know_its_neighbours():
     model, logits = fusion(beam=4), scores(3, 6)
     counts = torch.tensor([6, 3, 0])
-    together = model(model.ngrams.start(3), logits, counts)
+    together = model(model.start(3), logits, counts)
     for row, count in enumerate(counts.tolist()):
-        alone = model(model.ngrams.start(1), logits[row : row + 1, :count], counts[row : row + 1])
+        alone = model(model.start(1), logits[row : row + 1, :count], counts[row : row + 1])
         assert torch.equal(together[row, :count], alone[0])
         assert torch.equal(together[row, count:], logits[row, count:].argmax(-1))
-    nothing = model(model.ngrams.start(2), scores(2, 0), torch.zeros(2, dtype=torch.int64))
+    nothing = model(model.start(2), scores(2, 0), torch.zeros(2, dtype=torch.int64))
     assert nothing.shape == (2, 0)
 
 
@@ -127,6 +128,18 @@ def test_hot_words_stay_preferred():
     both = model.recognize(x[None], hotwords=told)[0].text
     assert "hello world" in both
     assert both != paraformer().recognize(x[None], hotwords=told)[0].text
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hot_words_that_cannot_be_said_leave_the_best_way(seed: int):
+    tokenizer, counts = paraformer().tokenizer, torch.tensor([8, 5])
+    logits = scores(2, 8, seed, len(tokenizer))
+    # As many tokens as no utterance has.
+    told = HotWords([" ".join(["hello"] * 5)], tokenizer)
+    assert len(told.words[0].ids) > 8
+    without = Chooser(None, lettered()).choose(logits, counts).ids
+    assert not torch.equal(without, logits.argmax(-1))
+    assert torch.equal(Chooser(told, lettered()).choose(logits, counts).ids, without)
 
 
 def test_a_model_keeps_its_ngrams(tmp_path: Path):
