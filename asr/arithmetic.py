@@ -9,7 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echoic.cuda_ext.int8_rows import ByteRows, rectified_to_bytes, rows_to_bytes
+from echoic.cuda_ext.int8_rows import (
+    ByteRows,
+    rectified_to_bytes,
+    rows_to_bytes,
+    rows_to_halves,
+)
 
 # int16x8: 8-bit weights and 16-bit activations; int8: 8-bit both.
 Kind = Literal["float32", "bfloat16", "float16", "int16x8", "int8"]
@@ -104,16 +109,9 @@ class Int16x8Linear(Int8Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features), float32."""
-        rows = x.reshape(-1, self.in_features).float()
-        upper = rows_to_bytes(rows, narrow=self._narrow)
-        steps = upper.steps[:, None]
-        rest = rows.addcmul(upper.bytes.float().sub_(upper.zero), steps, value=-1)
-        lower = rows_to_bytes(rest, narrow=self._narrow)
-        both = ByteRows(
-            torch.cat([upper.bytes, lower.bytes]), torch.cat([upper.steps, lower.steps]), upper.zero
-        )
-        large, small = self._products(both).chunk(2)
-        y = self.bias.addcmul(large, steps).addcmul_(small, lower.steps[:, None])
+        rows = rows_to_halves(x.reshape(-1, self.in_features), narrow=self._narrow)
+        (large, small), (upper, lower) = (y.chunk(2) for y in (self._products(rows), rows.steps))
+        y = self.bias.addcmul(large, upper[:, None]).addcmul_(small, lower[:, None])
         return y.view(*x.shape[:-1], self.out_features)
 
 

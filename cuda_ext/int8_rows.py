@@ -47,6 +47,25 @@ def rows_to_bytes(x: Tensor, *, narrow: bool = False) -> ByteRows:
     return ByteRows(*_compute(x.float(), None, None, False, levels), levels + 1)
 
 
+def rows_to_halves(x: Tensor, *, narrow: bool = False) -> ByteRows:
+    """Round rows to some 16 bits, as the sum of two of bytes.
+
+    Args:
+        x: (N, D), taken in float32.
+        narrow: 14 bits.
+
+    Returns:
+        2 N rows: those of `rows_to_bytes`, then as many of what these leave.
+
+    Raises:
+        ValueError: another shape.
+    """
+    if x.dim() != 2:
+        raise ValueError(f"rows must be (N, D): got {tuple(x.shape)}")
+    levels = NARROW_LEVELS if narrow else LEVELS
+    return ByteRows(*_compute(x.float(), None, None, False, levels, halves=True), levels + 1)
+
+
 def rectified_to_bytes(
     x: Tensor, factor: Tensor, bias: Tensor, *, narrow: bool = False
 ) -> ByteRows:
@@ -71,11 +90,16 @@ def rectified_to_bytes(
 
 
 def _compute(
-    x: Tensor, factor: Tensor | None, bias: Tensor | None, rectify: bool, levels: int
+    x: Tensor,
+    factor: Tensor | None,
+    bias: Tensor | None,
+    rectify: bool,
+    levels: int,
+    halves: bool = False,
 ) -> tuple[Tensor, Tensor]:
     # Not worth a build: torch's own operations take some per cent of the product's time.
     if not torch.compiler.is_compiling() and not library.ready(
         "rows_to_bytes", x.device.type, build=False
     ):
-        return int8_rows_reference.rows_to_bytes(x, factor, bias, rectify, levels)
-    return registry.rows_to_bytes(x, factor, bias, rectify, levels)
+        return int8_rows_reference.rows_to_bytes(x, factor, bias, rectify, levels, halves)
+    return registry.rows_to_bytes(x, factor, bias, rectify, levels, halves)

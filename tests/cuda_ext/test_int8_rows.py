@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from echoic.cuda_ext import int8_rows, int8_rows_reference, library, registry
-from echoic.cuda_ext.int8_rows import ByteRows, rectified_to_bytes, rows_to_bytes
+from echoic.cuda_ext.int8_rows import (
+    ByteRows,
+    rectified_to_bytes,
+    rows_to_bytes,
+    rows_to_halves,
+)
 
 WIDTHS = (1, 3, 16, 33, 512, 1030)
 
@@ -58,6 +63,22 @@ def test_each_value_is_within_half_a_step(width: int, narrow: bool) -> None:
 @pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.usefixtures("byte_way")
+def test_two_halves_are_nearer_by_their_levels(width: int, narrow: bool) -> None:
+    x = rows(40, width)
+    whole, found = rows_to_bytes(x, narrow=narrow), rows_to_halves(x, narrow=narrow)
+    assert torch.equal(found.bytes[:40], whole.bytes)
+    assert torch.equal(found.steps[:40], whole.steps)
+    upper, lower = floats(found).chunk(2)
+    small = found.steps[40:].double()[:, None]
+    # Beside half a small step a float32 sum was rounded.
+    rounding = 1e-7 * x.double().abs().amax(1, keepdim=True)
+    assert bool(((upper + lower - x.double()).abs() <= 0.5001 * small + rounding).all())
+    assert bool((small[:, 0] <= 0.51 * whole.steps / (63 if narrow else 127) + 1e-32).all())
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.usefixtures("byte_way")
 def test_what_is_between_two_layers(width: int, narrow: bool) -> None:
     x, factor, bias = rows(40, width), rows(1, 40, 1)[0].abs(), rows(1, width, 2)[0]
     found = rectified_to_bytes(x, factor, bias, narrow=narrow)
@@ -77,6 +98,8 @@ def test_silence_and_no_rows() -> None:
     assert bool((found.steps > 0).all())
     assert rows_to_bytes(torch.zeros(0, 5)).bytes.shape == (0, 5)
     assert rows_to_bytes(torch.zeros(3, 0)).bytes.shape == (3, 0)
+    assert rows_to_halves(torch.zeros(0, 5)).bytes.shape == (0, 5)
+    assert bool((floats(rows_to_halves(torch.zeros(2, 5))) == 0).all())
     negative = rectified_to_bytes(-torch.ones(2, 4), torch.ones(2), torch.zeros(4))
     assert int(negative.bytes.max()) == 0
     assert bool((negative.steps > 0).all())
@@ -90,6 +113,7 @@ def test_a_row_that_is_not_finite_says_so_alone(bad: float) -> None:
     found = rows_to_bytes(x)
     assert found.steps.isfinite().tolist() == [True, False, True]
     assert torch.equal(found.bytes[[0, 2]], rows_to_bytes(x[[0, 2]]).bytes)
+    assert rows_to_halves(x).steps.isfinite().tolist() == 2 * [True, False, True]
     if bad != -float("inf"):  # which is nothing after the ReLU
         found = rectified_to_bytes(x, torch.ones(3), torch.zeros(40))
         assert found.steps.isfinite().tolist() == [True, False, True]
@@ -101,8 +125,8 @@ def test_all_instructions_and_threads_give_the_definition_s_bytes(
     body = registry.BODIES["rows_to_bytes"]
     for width in WIDTHS:
         x, factor, bias = rows(300, width), rows(1, 300, 1)[0].abs(), rows(1, width, 2)[0]
-        plain = body(x, None, None, False, 127)
-        between = body(x, factor, bias, True, 255)
+        plain = body(x, None, None, False, 127, False)
+        between = body(x, factor, bias, True, 255, False)
         first: list[Tensor] | None = None
         for name in instructions:
             library.use_instructions(name)
@@ -114,7 +138,7 @@ def test_all_instructions_and_threads_give_the_definition_s_bytes(
                 # Torch may join the product and the sum, and then rounds once less.
                 assert int((both.bytes.int() - between[0].int()).abs().max()) <= 1
                 torch.testing.assert_close(both.steps, between[1])
-                found = [*ours[:2], *both[:2]]
+                found = [*ours[:2], *both[:2], *rows_to_halves(x)[:2]]
                 first = first or found
                 assert all(torch.equal(a, b) for a, b in zip(found, first, strict=True))
 
@@ -128,14 +152,18 @@ def test_a_row_does_not_know_its_neighbours() -> None:
         assert torch.equal(alone.bytes[0], together.bytes[row])
         assert torch.equal(alone.steps[0], together.steps[row])
     assert torch.equal(rows_to_bytes(x.T.contiguous().T).bytes, together.bytes)
+    halves, alone = rows_to_halves(x), rows_to_halves(x[9:10])
+    assert torch.equal(halves.bytes[[9, 79]], alone.bytes)
+    assert torch.equal(halves.steps[[9, 79]], alone.steps)
 
 
 @pytest.mark.usefixtures("compiled_kernels")
 def test_torch_s_rules() -> None:
     x = rows(5, 20)
     op = torch.ops.echoic.rows_to_bytes.default
-    torch.library.opcheck(op, (x, None, None, False, 127))
-    torch.library.opcheck(op, (x, torch.ones(5), torch.zeros(20), True, 255))
+    torch.library.opcheck(op, (x, None, None, False, 127, False))
+    torch.library.opcheck(op, (x, None, None, False, 127, True))
+    torch.library.opcheck(op, (x, torch.ones(5), torch.zeros(20), True, 255, False))
 
 
 def test_nobody_waits_for_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,5 +184,7 @@ def test_nobody_waits_for_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shapes_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"rows must be \(N, D\): got \(3,\)"):
         rows_to_bytes(torch.ones(3))
+    with pytest.raises(ValueError, match=r"rows must be \(N, D\): got \(3,\)"):
+        rows_to_halves(torch.ones(3))
     with pytest.raises(ValueError, match=r"expected: got \(2, 3\), \(3,\) and \(3,\)"):
         rectified_to_bytes(torch.ones(2, 3), torch.ones(3), torch.ones(3))

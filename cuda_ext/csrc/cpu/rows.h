@@ -12,8 +12,9 @@ struct Rows {
   bool rectify;         // negative values count as 0; bytes then start at 0, not in the middle
   float levels;         // the peak of a row is so far from its zero
   int64_t rows, width;
-  uint8_t* bytes;  // (rows, width)
-  float* scales;   // (rows): a byte's step
+  bool halves;     // what the bytes leave of a row becomes bytes, too: as many rows, behind these
+  uint8_t* bytes;  // (rows, width), or twice as many rows
+  float* scales;   // (rows) or twice as many: a byte's step
 };
 
 // Rows [begin, end); `scratch` holds `width` floats.

@@ -46,26 +46,37 @@ inline const float* finished(const echoic::Rows& job, int64_t row, float* scratc
   return scratch;
 }
 
+// Writes x as the bytes and the scale of a row of the output.
+inline void write_row(const echoic::Rows& job, const float* x, int64_t row, int32_t zero) {
+  const int64_t width = job.width;
+  // Floats without their sign are ordered as integers are, and NaN lies above all: unlike the
+  // largest float, the largest integer can be found in vectors.
+  int32_t peak_bits = 0;
+  for (int64_t k = 0; k < width; ++k) {
+    const int32_t size = bits_of(x[k]) & kSign;
+    peak_bits = peak_bits > size ? peak_bits : size;
+  }
+  const float found = float_of(peak_bits);
+  const float peak = found < kSmallestPeak ? kSmallestPeak : found;
+  const float per_step = job.levels / peak;
+  job.scales[row] = peak / job.levels;
+  uint8_t* __restrict bytes = job.bytes + row * width;
+  for (int64_t k = 0; k < width; ++k) {
+    bytes[k] = uint8_t(bits_of(x[k] * per_step + kMagic) + zero);
+  }
+}
+
 inline void rows_to_bytes(const echoic::Rows& job, int64_t begin, int64_t end, float* scratch) {
   const int64_t width = job.width;
   const int32_t zero = job.rectify ? 0 : int32_t(job.levels) + 1;
   for (int64_t row = begin; row < end; ++row) {
     const float* x = finished(job, row, scratch);
-    // Floats without their sign are ordered as integers are, and NaN lies above all: unlike the
-    // largest float, the largest integer can be found in vectors.
-    int32_t peak_bits = 0;
-    for (int64_t k = 0; k < width; ++k) {
-      const int32_t size = bits_of(x[k]) & kSign;
-      peak_bits = peak_bits > size ? peak_bits : size;
-    }
-    const float found = float_of(peak_bits);
-    const float peak = found < kSmallestPeak ? kSmallestPeak : found;
-    const float per_step = job.levels / peak;
-    job.scales[row] = peak / job.levels;
-    uint8_t* __restrict bytes = job.bytes + row * width;
-    for (int64_t k = 0; k < width; ++k) {
-      bytes[k] = uint8_t(bits_of(x[k] * per_step + kMagic) + zero);
-    }
+    write_row(job, x, row, zero);
+    if (!job.halves) continue;
+    const uint8_t* bytes = job.bytes + row * width;
+    const float scale = job.scales[row];
+    for (int64_t k = 0; k < width; ++k) scratch[k] = x[k] - float(bytes[k] - zero) * scale;
+    write_row(job, scratch, job.rows + row, zero);
   }
 }
 

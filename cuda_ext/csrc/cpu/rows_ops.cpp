@@ -25,7 +25,7 @@ const float* floats(const Tensor& tensor, int64_t count, const char* name) {
 
 std::tuple<Tensor, Tensor> rows_to_bytes(const Tensor& x, const std::optional<Tensor>& factor,
                                          const std::optional<Tensor>& bias, bool rectify,
-                                         int64_t levels) {
+                                         int64_t levels, bool halves) {
   STD_TORCH_CHECK(x.dim() == 2, "x: expected 2 dimensions, got ", x.dim());
   const Tensor from = torch::stable::contiguous(x);
   std::optional<Tensor> factors, biases;
@@ -41,8 +41,10 @@ std::tuple<Tensor, Tensor> rows_to_bytes(const Tensor& x, const std::optional<Te
   }
   job.rectify = rectify;
   job.levels = float(levels);
-  Tensor bytes = torch::stable::new_empty(from, {job.rows, job.width}, ScalarType::Byte);
-  Tensor scales = torch::stable::new_empty(from, {job.rows}, ScalarType::Float);
+  job.halves = halves;
+  const int64_t rows = halves ? 2 * job.rows : job.rows;
+  Tensor bytes = torch::stable::new_empty(from, {rows, job.width}, ScalarType::Byte);
+  Tensor scales = torch::stable::new_empty(from, {rows}, ScalarType::Float);
   job.bytes = bytes.mutable_data_ptr<uint8_t>();
   job.scales = scales.mutable_data_ptr<float>();
   echoic::to_bytes(job);
