@@ -1,7 +1,8 @@
 """Paraformer's large products in the arithmetic that is fastest here.
 
-Only the linear layers of encoder and decoder change. Norms, attention, the predictor's weights and
-the scores of the tokens stay in float32: they decide how many tokens there are, and which.
+Only the linear layers of encoder and decoder change. What the encoder begins with, norms,
+attention, the predictor's weights and the scores of the tokens stay in float32: they decide how
+many tokens there are, and which.
 """
 
 from collections.abc import Callable, Iterator
@@ -110,6 +111,8 @@ def apply(encoder: Encoder, decoder: Decoder, kind: Kind) -> None:
     check(kind, encoder.norm.weight.device)
     for stack in _stacks(encoder, decoder).values():
         _convert(stack, kind)
+    if encoder.stem is not None:
+        _convert(encoder.stem, "float32")
     encoder.requires_grad_(False).eval()
     decoder.requires_grad_(False).eval()
 
