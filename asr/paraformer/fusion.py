@@ -96,7 +96,9 @@ class Fusion:
         for place in range(places - 1):
             contexts.append(_behind(contexts[-1][:, None], said[:, place, None])[:, 0])
         every = np.broadcast_to(np.arange(size), (batch, places, size))
-        scores = torch.from_numpy(self._scores(np.stack(contexts, axis=1), every))
+        text = logits[:, :, len(SPECIAL) :].argmax(-1) + len(SPECIAL)
+        found = self._scores(np.stack(contexts, axis=1), every, _array(text))
+        scores = torch.from_numpy(found)
         return logits.float().log_softmax(-1) + scores.to(logits.device)
 
     def _best_way(
@@ -134,18 +136,24 @@ class Fusion:
         """Return the scores, parents and last tokens, (B, beam) each, of the best longer ways."""
         tried = ids.shape[1]
         wanted = np.repeat(ids[:, None], self.beam, axis=1)
-        longer = scores[:, :, None] + sound[:, None] + self._scores(context, wanted)
+        text = np.repeat((ids >= len(SPECIAL)).argmax(1)[:, None], self.beam, axis=1)
+        longer = scores[:, :, None] + sound[:, None] + self._scores(context, wanted, text)
         flat = longer.reshape(len(longer), -1)
         best = np.argsort(-flat, axis=1, kind="stable")[:, : self.beam]
         values = np.take_along_axis(flat, best, axis=1)
         return values, best // tried, np.take_along_axis(ids, best % tried, axis=1)
 
-    def _scores(self, context: Array, tokens: Array) -> Array:
-        """Return weighed scores of tokens (B, W, K) behind contexts (B, W, C)."""
+    def _scores(self, context: Array, tokens: Array, text: Array) -> Array:
+        """Return weighed scores of tokens (B, W, K) behind contexts (B, W, C).
+
+        Of marks that no text has, n-grams know nothing: beside the likeliest token of text, which
+        `text` (B, W) says the place of, the sound alone is to decide.
+        """
         batch, ways, count = tokens.shape
         found = self.ngrams(context.reshape(batch * ways, -1), tokens.reshape(batch * ways, count))
-        # Of marks that no text has, n-grams know nothing.
-        return np.float32(self.weight) * found.reshape(tokens.shape) * (tokens >= len(SPECIAL))
+        found = np.float32(self.weight) * found.reshape(tokens.shape)
+        likeliest = np.take_along_axis(found, text[:, :, None], axis=2)
+        return np.where(tokens >= len(SPECIAL), found, likeliest)
 
 
 def weighed(fusion: Fusion | None, weight: float) -> Fusion | None:
