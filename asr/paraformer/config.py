@@ -14,6 +14,7 @@ from echoic.asr.paraformer.streaming.chunks import Chunks
 PredictorKind = Literal["cif", "pif", "ctc", "spikes"]
 PredictorConv = Literal["full", "depthwise"]
 Features = Literal["fbank", "log_mel"]
+WindowName = Literal["hamming", "povey", "hann"]
 Activation = Literal["relu", "gelu"]
 
 MODEL_TYPE = "paraformer"
@@ -40,13 +41,14 @@ class FrontendConfig:
     num_mels: int = 80
     frame_length: int = 400
     hop_length: int = 160
-    window: Literal["hamming", "povey", "hann"] = "hamming"
+    window: WindowName = "hamming"
     lfr_m: int = 7
     lfr_n: int = 6
 
     def __post_init__(self) -> None:
         _positive(self, "sample_rate", "num_mels", "frame_length", "hop_length", "lfr_m", "lfr_n")
         _choice(self, "features", get_args(Features))
+        _choice(self, "window", get_args(WindowName))
         if self.features == "log_mel" and (
             self.sample_rate, self.frame_length, self.hop_length
         ) != (16_000, 400, 160):  # fmt: skip
@@ -110,8 +112,7 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         _positive(self, "dim", "layers", "heads", "ffn_dim", "kernel_size")
         _choice(self, "activation", get_args(Activation))
-        if self.period < 0:
-            raise CheckpointError(f"encoder: period is {self.period}, expected 0 or more frames")
+        _natural(self, "period", "shift")
         _check_block(self, self.dim)
 
 
@@ -148,10 +149,13 @@ class PredictorConfig:
         _choice(self, "kind", get_args(PredictorKind))
         _choice(self, "conv", get_args(PredictorConv))
         _positive(self, "heads")
-        if min(self.left, self.right) < 0:
-            raise CheckpointError("predictor: left and right must be 0 or more")
-        if not 0 <= self.tail < 1:
-            raise CheckpointError(f"predictor: tail is {self.tail}, expected 0 to below 1")
+        _natural(self, "left", "right")
+        _share(self, "tail", "dropout")
+        if not (self.smooth_factor > 0 and self.noise_threshold >= 0):
+            raise CheckpointError(
+                f"smooth_factor is {self.smooth_factor} and noise_threshold "
+                f"{self.noise_threshold}, expected above 0, and 0 or more"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,7 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "layers", "cross_layers", "heads", "ffn_dim", "kernel_size")
+        _natural(self, "shift")
         _check_block(self, None)
         if self.cross_layers > self.layers:
             raise CheckpointError(
@@ -359,6 +364,20 @@ def _positive(config: Any, *names: str) -> None:
             raise CheckpointError(f"{name} must be a positive integer, not {value!r}")
 
 
+def _natural(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise CheckpointError(f"{name} is {value!r}, expected a whole number from 0 on")
+
+
+def _share(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value < 1:
+            raise CheckpointError(f"{name} is {value!r}, expected 0 to below 1")
+
+
 def _choice(config: Any, name: str, allowed: tuple[str, ...]) -> None:
     if getattr(config, name) not in allowed:
         raise CheckpointError(
@@ -369,6 +388,7 @@ def _choice(config: Any, name: str, allowed: tuple[str, ...]) -> None:
 def _check_block(config: EncoderConfig | DecoderConfig, dim: int | None) -> None:
     if dim is not None and dim % config.heads:
         raise CheckpointError(f"dim {dim} cannot be split over {config.heads} heads")
+    _share(config, "dropout")
     if not config.kernel_size % 2:
         raise CheckpointError(f"kernel_size is {config.kernel_size}, expected an odd number")
     if not 0 <= config.shift <= config.kernel_size // 2:

@@ -43,8 +43,20 @@ def label_text(text: str, style: Style) -> str | None:
             text = _NUMBER.sub(lambda found: f" {_spelled(int(found[0]))} ", text)
             if re.search(r"\d", text):
                 return None
-        text = _EDGE.sub(" ", _NO_WORD.sub(" ", text))
+        text = _EDGE.sub(" ", _NO_WORD.sub(_sign_or_space, text))
     return " ".join(text.split())
+
+
+def _sign_or_space(found: re.Match[str]) -> str:
+    """Keep what is written above, below or around a letter, as vowels are in many scripts."""
+    base = found.start()
+    while base >= 0 and _is_sign(found.string[base]):
+        base -= 1
+    return found[0] if 0 <= base < found.start() and found.string[base].isalpha() else " "
+
+
+def _is_sign(character: str) -> bool:
+    return unicodedata.category(character) in ("Mn", "Mc")
 
 
 def _spelled(number: int) -> str:

@@ -387,5 +387,5 @@ class Paraformer(nn.Module):
 
 
 def _with_end(labels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    longer = torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1)
+    longer = torch.cat([labels, labels.new_zeros(len(labels), 1)], dim=1)
     return longer.scatter(1, lengths[:, None], END), lengths + 1

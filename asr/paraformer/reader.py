@@ -58,9 +58,11 @@ class ParaformerReader:
         device = self._model.device
         lengths = torch.tensor([len(window.wav) for window in windows], device=device)
         sound = pad_sequence([window.wav for window in windows], batch_first=True).to(device)
+        recognitions = self._model.recognize(sound, lengths, hotwords=self._hotwords)
+        rate = self._model.config.frontend.sample_rate
         return [
-            Reading(tuple(self._segment(part) for part in _parts(found.words)))
-            for found in self._model.recognize(sound, lengths, hotwords=self._hotwords)
+            Reading(tuple(map(self._segment, _parts(_within(found.words, len(window.wav) / rate)))))
+            for window, found in zip(windows, recognitions, strict=True)
         ]
 
     def _segment(self, words: Sequence[Word]) -> Segment:
@@ -111,6 +113,11 @@ def check_language(model: Paraformer, language: str | None) -> str | None:
             "take another, such as --model base"
         )
     return own or wanted
+
+
+def _within(words: Sequence[Word], end: float) -> list[Word]:
+    """Keep times within the sound; its last stack of frames reaches beyond it."""
+    return [replace(w, start=min(w.start, end), end=min(w.end, end)) for w in words]
 
 
 def _parts(words: Sequence[Word]) -> Iterator[Sequence[Word]]:

@@ -101,10 +101,13 @@ class Tokenizer:
         )
 
     def save(self, folder: str | Path) -> None:
-        """Write what `from_folder` reads; the folder exists."""
+        """Write what `from_folder` reads, in place of what is there; the folder exists."""
         folder = Path(folder)
         text = json.dumps(list(self.tokens), ensure_ascii=False, indent=0)
         (folder / TOKENS_FILE).write_text(text + "\n", encoding="utf-8")
+        # A file of another vocabulary would be taken for this one's.
+        for name in (SEG_DICT_FILE, PIECES_FILE):
+            (folder / name).unlink(missing_ok=True)
         if self.seg_dict:
             lines = [f"{word}\t{' '.join(parts)}\n" for word, parts in self.seg_dict.items()]
             (folder / SEG_DICT_FILE).write_text("".join(lines), encoding="utf-8")

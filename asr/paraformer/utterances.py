@@ -33,13 +33,11 @@ def features_of(
 
 
 def _convert(sound: Tensor, lengths: Tensor | None, frontend: Frontend) -> tuple[Tensor, Tensor]:
-    if lengths is not None and lengths.numel():
-        least, most = int(lengths.min()), int(lengths.max())
-        if sound.dim() < 2 or len(lengths) != len(sound) or least < 0 or most > sound.shape[1]:
-            raise ValueError(
-                f"lengths are {lengths.tolist()[:8]}, expected one of 0 to the longest for "
-                f"each utterance of a sound of shape {tuple(sound.shape)}"
-            )
+    if lengths is not None and not _fit(lengths, sound):
+        raise ValueError(
+            f"lengths are {lengths.flatten().tolist()[:8]}, expected a whole number from 0 to the "
+            f"longest for each utterance of a sound of shape {tuple(sound.shape)}"
+        )
     if sound.dim() == 2:
         return frontend(sound, lengths)
     width = frontend.config.num_features
@@ -50,4 +48,10 @@ def _convert(sound: Tensor, lengths: Tensor | None, frontend: Frontend) -> tuple
         )
     if lengths is None:
         lengths = torch.full((len(sound),), sound.shape[1])
-    return sound, lengths.to(sound.device)
+    return sound.to(frontend.cmvn.shift.dtype), lengths.to(sound.device)
+
+
+def _fit(lengths: Tensor, sound: Tensor) -> bool:
+    if sound.dim() < 2 or lengths.shape != sound.shape[:1] or lengths.is_floating_point():
+        return False
+    return not len(lengths) or 0 <= int(lengths.min()) <= int(lengths.max()) <= sound.shape[1]

@@ -150,6 +150,9 @@ def _fold_last_block(state: dict[str, Tensor], config: ParaformerConfig, path: P
     out = [f"{block}src_attn.linear_out.{end}" for end in ("weight", "bias")]
     if mix is None:
         return []
+    lacking = next((name for name in out if name not in state), None)
+    if lacking is not None:
+        raise CheckpointError(f"{path} lacks {lacking}, unlike config.yaml; fetch both again")
     if mix.shape != (dim, 2 * dim, 1) or any(state[name].shape[0] != dim for name in out):
         raise CheckpointError(
             f"{path}: decoder.bias_output.weight has shape {tuple(mix.shape)}, expected "

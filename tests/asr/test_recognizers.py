@@ -53,6 +53,7 @@ def test_a_chunk_is_whole_frames(folder: Path, chunk_ms: float, stride: int):
         ({"beam_size": 2}, "decodes in one pass: take 1"),
         ({"language": "ru"}, "knows English only, not Russian"),
         ({"chunk_ms": -1}, "chunk_ms is -1; it must be above 0"),
+        ({"chunk_ms": float("inf")}, "chunk_ms is inf; it must be above 0, and finite"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
     ],
 )

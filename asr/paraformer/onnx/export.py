@@ -28,7 +28,6 @@ from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.onnx.cif import find_tokens
 from echoic.asr.paraformer.onnx.format import INPUTS, NETWORK_FILE, OUTPUTS, metadata_of
 from echoic.asr.paraformer.onnx.proto import label, quantize
-from echoic.asr.paraformer.tokenizer import PIECES_FILE, SEG_DICT_FILE
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -41,7 +40,7 @@ class Network(nn.Module):
     """What is exported of a model.
 
     Args:
-        model: with the predictor "cif".
+        model: with the predictor "cif" or "spikes".
     """
 
     def __init__(self, model: Paraformer) -> None:
@@ -68,7 +67,7 @@ def export_onnx(
     """Write a folder that `OnnxParaformer` reads, and whose network every ONNX runtime runs.
 
     Args:
-        model: as it was loaded, in float32, with the predictor "cif".
+        model: as it was loaded, in float32, with the predictor "cif" or "spikes".
         folder: new or empty.
         opset: version of ONNX's operators, 18 or later.
         int8: multiply in eight bits in linear layers. The scale of what goes into one is that of
@@ -95,8 +94,7 @@ def export_onnx(
         proto = quantize(proto)
     label(proto, metadata_of(model))
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (NETWORK_FILE, SEG_DICT_FILE, PIECES_FILE):  # of what was there before
-        (folder / name).unlink(missing_ok=True)
+    (folder / NETWORK_FILE).unlink(missing_ok=True)  # of what was there before
     save_settings(model.config, model.tokenizer, folder, description)
     write_fusion(model.fusion, folder)
     # The network last and at once: where it is, all is.
@@ -154,7 +152,7 @@ def _check(model: Paraformer, opset: int) -> None:
     if not isinstance(model.predictor, CifPredictor):
         raise CheckpointError(
             f"the model's predictor is {model.config.predictor.kind!r}: only models with the "
-            "predictor 'cif' become ONNX"
+            "predictors 'cif' and 'spikes' become ONNX"
         )
     model.check_whole("export")
 

@@ -1,5 +1,6 @@
 """From a name to a live Paraformer."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def load_recognizer(
     model.to_inference(device=device, dtype=dtype)
     chunks = model.config.chunks or Chunks()
     if chunk_ms is not None:
-        if not chunk_ms > 0:
-            raise ValueError(f"chunk_ms is {chunk_ms}; it must be above 0")
+        if not 0 < chunk_ms < math.inf:
+            raise ValueError(f"chunk_ms is {chunk_ms}; it must be above 0, and finite")
         frames = round(chunk_ms / 1000 / model.config.frontend.frame_seconds)
         chunks = replace(chunks, stride=max(1, frames))
     live = LiveConfig(chunks, hotwords=expected(model, hotwords))

@@ -84,7 +84,11 @@ class OptimizerConfig:
 
 
 def make_optimizer(
-    encoder: nn.Module, others: Sequence[nn.Module], config: OptimizerConfig
+    encoder: nn.Module,
+    others: Sequence[nn.Module],
+    config: OptimizerConfig,
+    *,
+    scaled: bool = False,
 ) -> torch.optim.AdamW:
     """Return AdamW over the weights of an encoder, in its first two groups, and of all others.
 
@@ -92,6 +96,7 @@ def make_optimizer(
         encoder: whose learning rate is `share_of_encoder`.
         others: modules; one of these may hold the encoder.
         config: settings.
+        scaled: whether the loss is, as with float16.
     """
     own = list(encoder.parameters())
     known = set(map(id, own))
@@ -102,11 +107,11 @@ def make_optimizer(
         for part in (own, rest)
         for decays, decay in ((True, config.weight_decay), (False, 0.0))
     ]
-    # One kernel for all weights, where there is one: a loop over hundreds of small ones is slow.
+    # One kernel for all weights, where there is one: a loop over hundreds of small ones is slow. It
+    # takes the scale off the gradients by itself, which would be behind the clipping.
     kind = {p.device.type for p in weights}
-    return torch.optim.AdamW(
-        groups, lr=config.learning_rate, betas=config.betas, fused=kind <= {"cpu", "cuda"}
-    )
+    fused = kind <= {"cpu", "cuda"} and not scaled
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)
 
 
 def clip(weights: Sequence[Tensor], longest: float | None) -> Tensor:

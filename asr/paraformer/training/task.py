@@ -40,6 +40,9 @@ class ParaformerTask(lightning.LightningModule):
     What is drawn in a step depends on the seed and the number of the batch alone: a run that was
     stopped and goes on from its checkpoint has the losses of one that was not.
 
+    With several processes, an encoder that rests and `imitation`, which ends, need the strategy
+    ddp_find_unused_parameters_true: they leave weights without gradients.
+
     Args:
         model: see `model_config`, such as {"preset": "tiny"}; None for that of `init_from`. Weights
             of cross entropy, length and CTC are its section `objective`.
@@ -206,7 +209,8 @@ class ParaformerTask(lightning.LightningModule):
             )
         self._check_data()
         learners: list[nn.Module] = [m for m in (self.model, self.imitator) if m is not None]
-        optimizer = make_optimizer(self.model.encoder, learners, config)
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        optimizer = make_optimizer(self.model.encoder, learners, config, scaled=scaled)
         shares = [config.share_of_encoder] * 2 + [config.share] * 2
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, [partial(_at_step, share, total) for share in shares]

@@ -22,6 +22,8 @@ from echoic.asr.paraformer.labels import label_text
         ("...", "words", ""),
         ("under_score", "words", "under score"),
         ("caf\u00e9", "words", "caf\u00e9"),
+        ("\u0939\u093f\u0928\u094d\u0926\u0940!", "words", "\u0939\u093f\u0928\u094d\u0926\u0940"),
+        ("\u2764\ufe0f \u0301hearts", "words", "hearts"),
     ],
 )  # fmt: skip
 def test_styles(text: str, style, label: str | None) -> None:

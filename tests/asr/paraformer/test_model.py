@@ -15,7 +15,7 @@ from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.config import ParaformerConfig, PredictorConfig
 from echoic.asr.paraformer.model import Paraformer
 from echoic.asr.paraformer.presets import preset
-from echoic.asr.paraformer.tokenizer import Tokenizer
+from echoic.asr.paraformer.tokenizer import END, Tokenizer
 
 FRAMES = (40, 1, 23, 7)
 
@@ -89,6 +89,12 @@ def test_sound_and_its_features_are_one(model: Paraformer):
     assert 0 < end <= 20_123 / 16_000 + 0.06
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_features_of_any_precision(model: Paraformer, dtype: torch.dtype):
+    (x,) = random_features(40)
+    assert model.recognize(x.to(dtype)[None]) == model.recognize(x.to(dtype).float()[None])
+
+
 @pytest.mark.parametrize("samples", [0, 1, 399])
 def test_less_than_a_frame_is_nothing(model: Paraformer, samples: int):
     (found,) = model.recognize(torch.zeros(1, samples))
@@ -138,10 +144,12 @@ def test_shapes_that_are_no_sound(model: Paraformer, shape: tuple[int, ...]):
         model.recognize(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("lengths", [[41], [-1], [3, 3]])
-def test_lengths_that_do_not_fit(model: Paraformer, lengths: list[int]):
+@pytest.mark.parametrize("lengths", [[41], [-1], [3, 3], [], [0.5]])
+def test_lengths_that_do_not_fit(model: Paraformer, lengths: list[float]):
     with pytest.raises(ValueError, match="lengths are"):
         model.recognize(random_features(40)[0][None], torch.tensor(lengths))
+    with pytest.raises(ValueError, match="lengths are"):
+        model.recognize(torch.zeros(1, 40), torch.tensor(lengths))
 
 
 def test_sound_that_is_not_finite(model: Paraformer):
@@ -236,6 +244,13 @@ def test_folders_that_do_not_fit(model: Paraformer, tmp_path: Path):
         ),
         ({"encoder": {**values["encoder"], "layers": 4}}, "lacks encoder.blocks.3"),
         ({"vocab_size": 3}, "vocab_size is 3"),
+        ({"frontend": {"window": "x"}}, "window is 'x', expected one of hamming, povey, hann"),
+        ({"encoder": {"dropout": 1.5}}, "dropout is 1.5, expected 0 to below 1"),
+        ({"encoder": {"dropout": "x"}}, "encoder of config.json: '<=' not supported"),
+        ({"encoder": {"shift": 1.5}}, "shift is 1.5, expected a whole number from 0 on"),
+        ({"predictor": {"left": True}}, "left is True, expected a whole number from 0 on"),
+        ({"predictor": {"smooth_factor": 0}}, "smooth_factor is 0 and noise_threshold 0.0"),
+        ({"predictor": {"noise_threshold": None}}, "predictor of config.json: '>=' not supported"),
     ):
         config.write_text(json.dumps(values | change))
         assert words in refusal(folder)
@@ -275,3 +290,13 @@ def test_ctc_head_only_where_it_is_trained(tmp_path: Path):
     assert logits is not None
     assert logits.shape == (1, 3, 12)
     assert ours(tmp_path / "b").ctc_logits(hidden) is None
+
+
+def test_utterances_without_text_teach_their_end():
+    """A batch of silence, say: no label is there to be as long as."""
+    model = small("cif")
+    x, lengths = batch(random_features(*FRAMES))
+    nothing = torch.zeros(len(x), dtype=torch.int64)
+    done = model.teach(x, lengths, nothing.new_empty(len(x), 0), nothing)
+    assert done.labels.tolist() == [[END]] * len(x)
+    assert done.logits.shape == (len(x), 1, 12)

@@ -62,7 +62,7 @@ def scripted(*words: Word, tokens: tuple[str, ...]) -> list[Segment]:
     tokenizer = Tokenizer(["<blank>", "<s>", "</s>", *tokens, "<unk>"])
     model = Scripted(config, tokenizer)
     model.said = words
-    (reading,) = ParaformerReader(model, TIMED).read([window(1.0)], [None])
+    (reading,) = ParaformerReader(model, TIMED).read([window(4.0)], [None])
     return list(reading.segments)
 
 
@@ -88,6 +88,14 @@ def test_scripts_without_spaces_are_written_without_spaces():
     (segment,) = scripted(*words, tokens=tuple("你好"))
     assert segment.text == "你好"
     assert [w.word for w in segment.words or ()] == ["你", "好"]
+
+
+def test_no_word_ends_behind_the_sound():
+    said = Word(3.5, 3.9, "one", 1.0), Word(3.9, 4.03, "two", 1.0), Word(4.01, 4.04, "one", 1.0)
+    (segment,) = scripted(*said, tokens=("one", "two"))
+    assert segment.end == 4.0
+    times = [(word.start, word.end) for word in segment.words or ()]
+    assert times == [(3.5, 3.9), (3.9, 4.0), (4.0, 4.0)]
 
 
 def test_nothing_is_nothing():

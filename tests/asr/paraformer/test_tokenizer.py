@@ -72,6 +72,10 @@ def test_on_disk(tmp_path: Path):
     assert again.tokens == tokenizer.tokens
     assert again.seg_dict == tokenizer.seg_dict
     assert again.encode("hello你") == [3, 4, 5]
+    (tmp_path / "bpe.model").write_bytes(b"of another vocabulary")
+    of("你").save(tmp_path)
+    last = Tokenizer.from_folder(tmp_path)
+    assert (last.seg_dict, last.pieces) == ({}, None)
 
 
 def test_sentencepiece_is_read_by_its_pieces_alone():

@@ -191,6 +191,9 @@ def test_contextual_decoder_without_its_hot_words(tmp_path: Path):
     expected = (heard @ weight.T + bias) @ mix[:, :D, 0].T
     with torch.no_grad():
         assert torch.allclose(out(heard), expected, atol=1e-5)
+    del state["decoder.last_decoder.src_attn.linear_out.bias"]
+    write_folder(source, changes=changes, state=state)
+    assert f"lacks {last}src_attn.linear_out.bias" in refusal(source)
 
 
 @pytest.mark.parametrize(

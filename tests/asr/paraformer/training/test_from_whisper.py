@@ -112,7 +112,7 @@ def test_sizes_that_do_not_go_together():
         ParaformerConfig(40, FrontendConfig(lfr_m=7, lfr_n=5), EncoderConfig(stem=True))
     with pytest.raises(CheckpointError, match="log_mel has frames of 400 samples every 160"):
         FrontendConfig(features="log_mel", hop_length=200)
-    with pytest.raises(CheckpointError, match="period is -1, expected 0 or more frames"):
+    with pytest.raises(CheckpointError, match="period is -1, expected a whole number from 0 on"):
         EncoderConfig(period=-1)
     with pytest.raises(CheckpointError, match="activation is 'swish', expected one of relu, gelu"):
         EncoderConfig(activation="swish")  # pyright: ignore[reportArgumentType]

@@ -1,11 +1,14 @@
 """The task: what it updates, by what, and what a checkpoint brings back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
 from paraformer_runs import (
     MODEL,
     Losses,
@@ -93,6 +96,27 @@ def test_every_weight_moves(changes: dict[str, Any], manifest: Path, vocabulary:
     assert ("train/consistency" in steps[0]) == ("consistency" in changes)
     assert ("train/ctc" in steps[0]) == module.model.config.has_ctc
     assert all(step["train/norm"] > 0 for step in steps)
+
+
+class Scaled(MixedPrecision):
+    """Scales losses as with float16, but computes in float32, which is faster on a CPU."""
+
+    @contextmanager
+    def forward_context(self) -> Iterator[None]:
+        yield
+
+
+def test_a_loss_that_is_scaled_too_high_costs_a_step(manifest: Path, vocabulary: Path) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=float("inf"))
+    precision = Scaled("16-mixed", "cpu", scaler)
+    module = task(vocabulary)
+    before = copies(module.model)
+    fit(module, manifest, vocabulary, 1, plugins=[precision])
+    assert changed(before, module.model) == set()
+    scaler.update(2.0**10)
+    (step,) = fit(module, manifest, vocabulary, 1, plugins=[precision])
+    assert changed(before, module.model)
+    assert step["train/norm"] < 2.0**8, "as it is clipped, it is not scaled"
 
 
 def test_the_parts_add_up(manifest: Path, vocabulary: Path) -> None:
