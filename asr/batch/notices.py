@@ -1,4 +1,4 @@
-"""Python's warnings during a batch, told in the batch's own words."""
+"""Python's warnings and the log during a batch, told in the batch's own words."""
 
 import warnings
 from collections.abc import Iterator
@@ -7,11 +7,12 @@ from typing import TextIO
 
 from echoic.asr.batch.console import Console
 from echoic.audio.errors import AudioWarning
+from echoic.audio.log_lines import log_lines
 
 
 @contextmanager
 def warnings_in_lines(console: Console, *, debug: bool) -> Iterator[None]:
-    """Tell each warning about a recording once, in one line; hide those of libraries.
+    """Tell each warning about a recording once, in one line, and the log; hide libraries' warnings.
 
     A library's warning is for programmers: it names a line of source and no file of the user's.
 
@@ -37,7 +38,7 @@ def warnings_in_lines(console: Console, *, debug: bool) -> Iterator[None]:
             told.add(str(message))
             console.warning(str(message))
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), log_lines(console.note, console.warning):
         warnings.simplefilter("always", AudioWarning)
         warnings.showwarning = show
         yield

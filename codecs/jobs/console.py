@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from echoic.audio.errors import AudioWarning, one_line
+from echoic.audio.log_lines import log_lines
 
 
 class Console:
@@ -80,7 +81,7 @@ class Console:
 
     @contextlib.contextmanager
     def warnings_in_lines(self, *, debug: bool) -> Iterator[None]:
-        """Tell each warning about a recording once; hide those of libraries, but for `debug`."""
+        """Tell each warning about a recording once, and the log; libraries' only for `debug`."""
         told: set[str] = set()
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **_: Any) -> None:
@@ -89,9 +90,12 @@ class Console:
                     self.traceback(warnings.formatwarning(message, category, *where[:2]))
             elif str(message) not in told:
                 told.add(str(message))
-                self.problem(f"warning: {message}")
+                warn(str(message))
 
-        with warnings.catch_warnings():
+        def warn(message: str) -> None:
+            self.problem(f"warning: {message}")
+
+        with warnings.catch_warnings(), log_lines(self.note, warn):
             warnings.simplefilter("always", AudioWarning)
             warnings.showwarning = show
             yield

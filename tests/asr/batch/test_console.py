@@ -1,4 +1,5 @@
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from echoic.asr.batch.console import Console, clock
 from echoic.asr.batch.errors import OutputError, UsageError, describe
+from echoic.asr.batch.notices import warnings_in_lines
 from echoic.asr.source import Source
 
 
@@ -117,3 +119,16 @@ def test_clock():
 )
 def test_errors_are_one_line(error: Exception, expected: str):
     assert describe(error, "a.wav") == expected
+
+
+def test_the_log_is_told_in_lines(capsys: pytest.CaptureFixture[str]):
+    log = logging.getLogger("echoic.anything")
+    for quiet in (False, True):
+        with warnings_in_lines(Console(quiet=quiet), debug=False):
+            log.info("building %s", "kernels")
+            log.warning("a word\nis passed over")
+    log.info("nobody listens")
+    assert capsys.readouterr().err.splitlines() == [
+        "echoic: building kernels",
+        *["echoic: warning: a word\\nis passed over"] * 2,
+    ]
