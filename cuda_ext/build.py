@@ -26,7 +26,8 @@ from echoic.cuda_ext.toolchain import find_cxx, find_nvcc, version_line
 Device = Literal["cpu", "cuda"]
 
 SOURCES = Path(__file__).parent / "csrc"
-TORCH_FLOOR = "0x020b000000000000"  # torch 2.11: newer functions are hidden from our sources
+# torch 2.11: newer functions are hidden from our sources.
+TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
 CXX_FLAGS = ("-O3", "-std=c++20", "-fPIC", "-ffp-contract=off", "-fno-math-errno")
 NVCC_FLAGS = ("-O3", "-std=c++20", "-Xcompiler", "-fPIC", "-DUSE_CUDA")
 # sm_80 to sm_120 as they are, and the newest form that later GPUs can translate.
@@ -60,6 +61,7 @@ class Plan:
         sources: each with the flags of its own.
         flags: of all of them.
         link_flags: of the library.
+        torch: the folder of torch; not in the key, as one build serves them all.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Plan:
     sources: tuple[tuple[Path, tuple[str, ...]], ...]
     flags: tuple[str, ...]
     link_flags: tuple[str, ...]
+    torch: Path
 
     @property
     def key(self) -> str:
@@ -83,15 +86,17 @@ class Plan:
 
     def object_commands(self, folder: Path) -> Iterator[list[str]]:
         """Yield the command that compiles each source into an object in `folder`."""
+        headers = ("-isystem", str(self.torch / "include"))
         for source, flags in self.sources:
             output = str(folder / f"{source.name}.o")
-            yield [*self.compiler, *self.flags, *flags, "-c", str(source), "-o", output]
+            yield [*self.compiler, *self.flags, *headers, *flags, "-c", str(source), "-o", output]
 
     def link_command(self, folder: Path) -> list[str]:
         """Return the command that makes the library in `folder` of the objects there."""
         objects = [str(folder / f"{source.name}.o") for source, _ in self.sources]
         library = str(folder / self.name)
-        return [*self.compiler, "-shared", *objects, "-o", library, *self.link_flags]
+        libraries = f"-L{self.torch / 'lib'}"
+        return [*self.compiler, "-shared", *objects, "-o", library, libraries, *self.link_flags]
 
 
 def cpu_plan() -> Plan:
@@ -106,7 +111,6 @@ def cpu_plan() -> Plan:
         why = f"CXX names {named!r}, which is not there" if named else "no C++ compiler found"
         raise ExtensionUnavailable(f"{why}: install g++ or clang, or set CXX")
     extra = shlex.split(os.environ.get("CXX", ""))[1:]
-    root = _torch_root()
     intel = platform.machine().lower() in ("x86_64", "amd64")
     return Plan(
         name="libechoic_cpu.so",
@@ -117,8 +121,9 @@ def cpu_plan() -> Plan:
             for path in sorted((SOURCES / "cpu").glob("*.cpp"))
             if intel or path.name not in X86_FLAGS
         ),
-        flags=(*CXX_FLAGS, *_torch_flags(root)),
-        link_flags=(f"-L{root / 'lib'}", "-ltorch_cpu"),
+        flags=(*CXX_FLAGS, TORCH_TARGET),
+        link_flags=("-ltorch_cpu",),
+        torch=_torch_root(),
     )
 
 
@@ -131,7 +136,6 @@ def cuda_plan() -> Plan:
     nvcc = find_nvcc()
     if nvcc is None:
         raise ExtensionUnavailable("no nvcc found: install the CUDA toolkit, or set CUDA_HOME")
-    root = _torch_root()
     codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
     newest = ARCHITECTURES[-1]
     codes.append(f"-gencode=arch=compute_{newest},code=compute_{newest}")
@@ -140,8 +144,9 @@ def cuda_plan() -> Plan:
         compiler=(nvcc,),
         compiler_version=version_line(nvcc, first=False),
         sources=tuple((path, ()) for path in sorted((SOURCES / "cuda").glob("*.cu"))),
-        flags=(*NVCC_FLAGS, *codes, *_torch_flags(root)),
-        link_flags=(f"-L{root / 'lib'}", "-ltorch_cpu", "-ltorch_cuda"),
+        flags=(*NVCC_FLAGS, *codes, TORCH_TARGET),
+        link_flags=("-ltorch_cpu", "-ltorch_cuda"),
+        torch=_torch_root(),
     )
 
 
@@ -250,10 +255,6 @@ def _torch_root() -> Path:
     import torch
 
     return Path(torch.__file__).parent
-
-
-def _torch_flags(root: Path) -> tuple[str, ...]:
-    return (f"-DTORCH_TARGET_VERSION={TORCH_FLOOR}", "-isystem", str(root / "include"))
 
 
 def _one_line(text: str) -> str:
