@@ -16,6 +16,13 @@ class AudioWarning(UserWarning):
     """Sound that could be read or written only in part or with a change, such as clipping."""
 
 
+def error_line(error: BaseException) -> str:
+    """Returns what an exception says as one line; a system's error is told as any other is."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{one_line(error.filename)}: {error.strerror}; check the path"
+    return one_line(str(error))
+
+
 def one_line(text: str) -> str:
     """Folds every run of white space to one blank and shows unprintable characters by number."""
     folded = " ".join(str(text).split())

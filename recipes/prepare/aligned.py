@@ -33,6 +33,7 @@ from echoic.asr.whisper.model import WhisperModel
 from echoic.asr.whisper.training.alignment import TextAligner
 from echoic.asr.whisper.training.corpus import Utterance, read_corpus, write_utterance
 from echoic.asr.whisper.training.textgrid import find_textgrids, read_textgrid
+from echoic.audio.errors import error_line
 from echoic.audio.io import load
 
 SAMPLE_RATE = 16_000
@@ -59,7 +60,7 @@ def main() -> None:
     try:
         kept, dropped = prepare(arguments)
     except (ImportError, OSError, ValueError) as e:
-        sys.exit(f"{arguments.manifest}: {e}")
+        sys.exit(f"aligned: {error_line(e)}")
     print(f"{arguments.out}: {kept} utterances, {dropped} left out", file=sys.stderr)
 
 

@@ -19,7 +19,7 @@ from echoic.asr.paraformer.frontend import Frontend
 from echoic.asr.paraformer.training.build import Statistics, write_statistics
 from echoic.audio.data.manifest import Source
 from echoic.audio.data.recordings import Recording, find_recordings
-from echoic.audio.errors import AudioDecodeError
+from echoic.audio.errors import AudioDecodeError, error_line
 
 
 def measure(recordings: Sequence[Recording], config: FrontendConfig) -> Statistics:
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         write_statistics(given.out, found, config)
     except (OSError, ValueError) as error:
-        print(f"cmvn: {error}", file=sys.stderr)
+        print(f"cmvn: {error_line(error)}", file=sys.stderr)
         return 1
     print(f"{given.out}: {config.num_features} features of {len(drawn)} files")
     return 0

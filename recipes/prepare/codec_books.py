@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from echoic.audio.data.manifest import Source
 from echoic.audio.data.recordings import Recording, find_recordings
-from echoic.audio.errors import AudioDecodeError
+from echoic.audio.errors import AudioDecodeError, error_line
 from echoic.codecs.codec import Codec
 from echoic.codecs.errors import CodecError
 from echoic.codecs.quantize.extend import extend_quantizer
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.folder, dtype=DTYPES[given.dtype], description=given.description
         )
     except (CodecError, OSError, ValueError) as error:
-        print(f"codec_books: {error}", file=sys.stderr)
+        print(f"codec_books: {error_line(error)}", file=sys.stderr)
         return 1
     print(f"{given.folder}: {longer.num_codebooks} codes, {longer.bits_per_second():.0f} bit/s")
     return 0

@@ -13,13 +13,14 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 
 import torch
 from tqdm import tqdm
 
 from echoic.audio.data.manifest import Row, Source, rows_of
 from echoic.audio.data.recordings import Recording
-from echoic.audio.errors import AudioDecodeError, one_line
+from echoic.audio.errors import AudioDecodeError, error_line
 from echoic.codecs.errors import CodecError
 from echoic.codecs.weights import weights_hash
 from echoic.recipes.prepare.coder import Coder, load_coder
@@ -69,13 +70,15 @@ def code(
     alphabet: Alphabet = IPA if phonemes else BYTES
     reader = Reader(language, g2p(phonemes) if phonemes else None, longest=10_000)
     settings = CorpusSettings(form, weights_hash(codec), alphabet.to_config(), language, phonemes)
+    rows = rows_of(source)
+    first = list(islice(rows, 1))  # a manifest that cannot be read leaves no folder behind
     with CodedWriter(out, settings) as writer:
-        for number, row in enumerate(rows_of(source)):
+        for number, row in enumerate(chain(first, rows)):
             try:
                 ids = _ids(reader, alphabet, str(row.values.get("text") or ""))
                 frames = _frames(row, codec, books)
             except (AudioDecodeError, OSError, ValueError, RuntimeError) as e:
-                yield f"{row.audio}: left out: {one_line(str(e))}"
+                yield f"{row.audio}: left out: {error_line(e)}"
                 continue
             key = str(row.values.get("id") or number)
             who, split = (str(row.values.get(k) or "") for k in ("speaker", "split"))
@@ -161,7 +164,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
             with tqdm(desc="align", unit=" rounds", disable=not sys.stderr.isatty()) as bar:
                 apart = align_units(given.out, watch=lambda _: bar.update())
     except (CodecError, G2PError, ValueError, ImportError, OSError) as e:
-        print(f"echoic: {one_line(str(e))}", file=sys.stderr)
+        print(f"echoic: {error_line(e)}", file=sys.stderr)
         return 2 if isinstance(e, ValueError | CodecError) else 1
     told = [f"{done} recordings"]
     told += [f"{left_out} left out"] * bool(left_out)

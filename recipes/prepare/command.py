@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from echoic.audio.errors import one_line
+from echoic.audio.errors import error_line, one_line
 from echoic.recipes.prepare.download import Subset
 
 if TYPE_CHECKING:
@@ -89,11 +89,8 @@ def make(
         out = out / MANIFEST
     try:
         told = _verify(out) if mode.verify else _make(find, out, mode)
-    except OSError as e:
-        named = f"{e.filename}: {e.strerror}; check the path" if e.filename else str(e)
-        told = [named]
-    except (ImportError, ValueError) as e:
-        told = [str(e)]
+    except (ImportError, OSError, ValueError) as e:
+        told = [error_line(e)]
     for line in told:
         print(f"{name}: {one_line(line)}", file=sys.stderr)
     return FAILED if told else 0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from echoic.audio.errors import one_line
+from echoic.audio.errors import error_line, one_line
 from echoic.tts.errors import TtsError
 from echoic.tts.interleaved.corpus import Builder, Totals
 from echoic.tts.interleaved.documents import read_documents
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
 
 
 def _fail(error: Exception, code: int) -> int:
-    print(f"echoic: {one_line(str(error))}", file=sys.stderr)
+    print(f"echoic: {error_line(error)}", file=sys.stderr)
     return code
 
 

@@ -17,6 +17,7 @@ import torch
 from echoic.asr.errors import CheckpointError
 from echoic.asr.whisper.language_adapter_file import load_language_adapter, save_language_adapter
 from echoic.asr.whisper.language_merge import merge_language_adapters
+from echoic.audio.errors import error_line
 
 
 class Part(NamedTuple):
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         merged = merge_language_adapters(adapters, weights or None)
         save_language_adapter(given.out, merged, dtype=getattr(torch, given.precision))
     except (CheckpointError, OSError, ValueError) as e:
-        print(f"merge_adapters: {' '.join(str(e).split())}", file=sys.stderr)
+        print(f"merge_adapters: {error_line(e)}", file=sys.stderr)
         return 1
     print(f"{given.out}: {len(adapters)} adapters merged, for {', '.join(merged.config.languages)}")
     return 0

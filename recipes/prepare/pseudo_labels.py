@@ -27,7 +27,7 @@ from echoic.asr.options import TranscribeOptions
 from echoic.asr.source import Source
 from echoic.audio.data.manifest import Row, rows_of, write_manifest, writing
 from echoic.audio.data.manifest import Source as ManifestSource
-from echoic.audio.errors import one_line
+from echoic.audio.errors import error_line, one_line
 from echoic.recipes.prepare.confidence import REASONS, Bounds, Heard
 
 Load = Callable[[], BatchTranscriber[Any]]
@@ -285,7 +285,7 @@ def main(
             job.heard_file.unlink(missing_ok=True)
         outcome = label(job, load)
     except (CheckpointError, OSError, ValueError) as e:
-        return _fail([str(e)])
+        return _fail([error_line(e)])
     for line in summary(job, outcome):
         print(line)
     return _fail(outcome.bad) if outcome.bad else 0

@@ -21,7 +21,7 @@ from echoic.asr.errors import CheckpointError
 from echoic.asr.metrics import Normalizer, word_error_rate
 from echoic.asr.text.normalizers import for_language
 from echoic.asr.transcriber import Transcriber
-from echoic.audio.errors import one_line
+from echoic.audio.errors import error_line
 from echoic.codecs.codec import Codec
 from echoic.codecs.errors import CodecError
 from echoic.codecs.registry import load_codec
@@ -184,10 +184,10 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         )
         count = _write(given.out, codes, tqdm(made, unit=" texts", disable=not sys.stderr.isatty()))
     except (CheckpointError, CodecError, TtsError, ValueError) as e:
-        print(f"echoic: {one_line(str(e))}", file=sys.stderr)
+        print(f"echoic: {error_line(e)}", file=sys.stderr)
         return 2
     except (ImportError, OSError) as e:
-        print(f"echoic: {one_line(str(e))}", file=sys.stderr)
+        print(f"echoic: {error_line(e)}", file=sys.stderr)
         return 1
     print(f"{given.out}: {count.pairs} pairs of {count.texts} texts")
     return 0 if count.pairs else 1

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from echoic.audio.errors import error_line
 from echoic.audio.io import save
 from echoic.audio.resample import Resampler
 from echoic.recipes.prepare.sentences import lines_of, plain, sentences
@@ -263,7 +264,7 @@ def main(
         )
         seconds = _run(options, plan)
     except (VoiceError, OSError, ValueError) as e:
-        print(f"synthetic: {e}", file=sys.stderr)
+        print(f"synthetic: {error_line(e)}", file=sys.stderr)
         return 1
     print(f"{options.out}: {seconds / 3600:.2f} hours")
     return 0

@@ -20,6 +20,7 @@ from echoic.asr.errors import CheckpointError
 from echoic.asr.paraformer.tokenizer import SPECIAL, UNKNOWN, Tokenizer
 from echoic.asr.paraformer.training.corpus import read_utterances
 from echoic.audio.data.manifest import Source
+from echoic.audio.errors import error_line
 
 STYLES = ("words", "english", "as_is")
 
@@ -83,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         given.folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(given.folder)
     except (CheckpointError, OSError, ValueError) as error:
-        print(f"vocabulary: {error}", file=sys.stderr)
+        print(f"vocabulary: {error_line(error)}", file=sys.stderr)
         return 1
     tokens = sum(len(tokenizer.encode(text)) for text in texts) / len(texts)
     print(f"{given.folder}: {len(tokenizer)} tokens, {tokens:.1f} for each of {len(texts)} texts")

@@ -18,6 +18,8 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from echoic.audio.errors import error_line
+
 # A heading begins a line, its senses are indented: "n 1: an explanation; "an example" [syn: ...]".
 _ENTRY = re.compile(r"\n(?=\S)")
 _SENSE = re.compile(r"(?:^|\s)(?:(?:n|v|adj|adv)\s)?\s*\d+:\s+")
@@ -136,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         draw.shuffle(sentences)
         given.out.write_text("\n\n".join(sentences) + "\n", encoding="utf-8")
     except (ImportError, OSError, ValueError) as e:
-        print(f"wordnet: {e}", file=sys.stderr)
+        print(f"wordnet: {error_line(e)}", file=sys.stderr)
         return 1
     print(f"{given.out}: {len(sentences)} sentences")
     return 0

@@ -203,9 +203,9 @@ def test_what_cannot_be_prepared(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (vocabulary, [manifest, out, "--size", "9"], "no vocabulary of 9 tokens can be made"),
         (vocabulary, [f"{manifest},split=eval", out], "no utterances of split 'eval' with a text"),
         (vocabulary, [f"{manifest},speaker=me", out], "is not PATH[,split=NAME][,lang=NAME]"),
-        (vocabulary, ["none.jsonl", out], "No such file"),
+        (vocabulary, ["none.jsonl", out], "none.jsonl: No such file"),
         (cmvn, [f"{manifest},lang=zh", out], "no recordings of lang 'zh'"),
-        (cmvn, ["none.jsonl", out], "No such file"),
+        (cmvn, ["none.jsonl", out], "none.jsonl: No such file"),
         (make_box, [manifest, out], "was refused: not a checkpoint"),
     ):
         assert command(words) == 1

@@ -77,3 +77,14 @@ def test_what_cannot_be_asked_for(
     assert message in told
     assert told.count("\n") == 1
     assert not (tmp_path / "out" / "codes.npy").exists()
+
+
+def test_a_manifest_that_is_not_there_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codec = saved_codec(tmp_path / "codec")
+    missing, out = tmp_path / "none.jsonl", tmp_path / "out"
+    assert main([str(missing), str(out), "--codec", str(codec)]) == 1
+    told = capsys.readouterr().err
+    assert told == f"echoic: {missing}: No such file or directory; check the path\n"
+    assert not out.exists()
