@@ -111,6 +111,7 @@ def main() -> None:
             raise
         message = " ".join(tell().split())
         if message:  # nothing to say where the help page was printed
-            typer.echo(f"echoic: {message.rstrip('.')}; see `echoic --help`", err=True)
+            called = getattr(getattr(error, "ctx", None), "command_path", "echoic")
+            typer.echo(f"echoic: {message.rstrip('.')}; see `{called} --help`", err=True)
         sys.exit(getattr(error, "exit_code", 2))
     sys.exit(code if isinstance(code, int) else 0)

@@ -41,8 +41,17 @@ OPTIONAL = {
     "sounddevice": "pip install 'echoic[mic]'",
     "librosa": "pip install 'echoic[plot]'",
     "matplotlib": "pip install 'echoic[plot]'",
+    "onnx": "pip install 'echoic[onnx]'",
+    "onnxruntime": "pip install 'echoic[onnx]'",
+    "hibari-tts": "pip install 'echoic[tts]'",
+    "wetext": "pip install 'echoic[tts-zh]'",
+    "ray": "pip install 'echoic[ray]'",
+    "datasets": "pip install 'echoic[datasets]'",
     "gradio": "pip install 'echoic[demo]'",
     "fastapi": "pip install 'echoic[serve]'",
+    "uvicorn": "pip install 'echoic[serve]'",
+    "httpx": "pip install 'echoic[serve]'",
+    "jsonargparse": "pip install 'echoic[train]'",
     "lightning": "pip install 'echoic[train]'",
     "peft": "pip install 'echoic[train]'",
     "torchaudio": "pip install 'echoic[train]'",
@@ -236,8 +245,8 @@ def _compilers() -> Iterator[Fact]:
 
 
 def _models() -> Iterator[Fact]:
-    from echoic.asr.whisper.box import box_models
+    from echoic.recipes.models import in_the_box
 
-    for model in box_models():
+    for model in in_the_box():
         size = f"{model.num_bytes / 1e6:.1f} MB"
         yield Fact(f"model {model.name}", "ok", f"{size} in {model.folder}")

@@ -144,6 +144,8 @@ def run(arguments: Sequence[str]) -> None:
 
     # They are the command line: Lightning's processes on other GPUs start from it as it is.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    # Codecs step by hand, and what a run goes on from is what a step has made.
+    warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
     Recipe(
         LightningModule,
         LightningDataModule,

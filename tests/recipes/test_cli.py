@@ -63,6 +63,7 @@ def test_wrong_usage_is_exit_code_2_and_no_traceback(words: list[str]):
     assert done.stdout == ""
     assert words[-1] in done.stderr
     assert "Traceback" not in done.stderr
+    assert f"see `{' '.join(['echoic', *words[:-1]])} --help`" in done.stderr
 
 
 def registered(module: str) -> dict[str, str]:

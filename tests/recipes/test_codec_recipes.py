@@ -41,8 +41,9 @@ def train(name: str, folder: Path, *words: str) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - {"distilcodec"}))
-def test_runs(name: str, tmp_path: Path) -> None:
+def test_runs(name: str, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     run = train(name, tmp_path)
+    assert not [w for w in recwarn if "pre-optimization" in str(w.message)]
     assert read_run(run)["global_step"] == 2
     assert codec_of_run(run).kind == recipe(name)["model"]["init_args"]["model"]["kind"]
 

@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*words: object, stdin: str = "") -> Result:
+def run(*words: object, stdin: str | bytes = "") -> Result:
     line = [str(word) for word in words]
     return CliRunner().invoke(build_app(line), line, input=stdin)
 
@@ -57,6 +57,12 @@ def test_standard_input_as_subtitles(model: Path, tmp_path: Path) -> None:
     assert "1\n00:00:00,000 --> 00:00:0" in times.read_text()
     assert "2\n" in times.read_text()
     assert "And a second one." in times.read_text()
+
+
+def test_standard_input_that_is_no_text(model: Path, tmp_path: Path) -> None:
+    done = run("speak", "--model", model, "-o", tmp_path / "a.wav", stdin=b"OggS\x97\n")
+    assert done.exit_code == 1
+    assert done.stderr == "echoic: standard input is not UTF-8; give it text\n"
 
 
 def test_bare_samples_while_they_are_generated(model: Path) -> None:

@@ -136,7 +136,10 @@ def _sampling(request: SpeakRequest, usual: SamplingConfig) -> SamplingConfig | 
 
 def _lines() -> Iterator[str]:
     """Yield standard input as it comes."""
-    yield from sys.stdin
+    try:
+        yield from sys.stdin
+    except UnicodeDecodeError as e:
+        raise ValueError("standard input is not UTF-8; give it text") from e
 
 
 @contextlib.contextmanager
