@@ -60,6 +60,6 @@ def find_folder(name_or_dir: str | Path, revision: str | None = None) -> Path:
 def _choices() -> str:
     names = ", ".join(model.name for model in box_models()) or "nothing"
     return (
-        f"in the box: {names} (`echoic models` lists all); or give a folder with config.json and "
+        f"in the box: {names} (see `echoic models`); or give a folder with config.json and "
         "model.safetensors, or a Hugging Face id such as openai/whisper-small"
     )
