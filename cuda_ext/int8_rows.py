@@ -41,10 +41,7 @@ def rows_to_bytes(x: Tensor, *, narrow: bool = False) -> ByteRows:
     Raises:
         ValueError: another shape.
     """
-    if x.dim() != 2:
-        raise ValueError(f"rows must be (N, D): got {tuple(x.shape)}")
-    levels = NARROW_LEVELS if narrow else LEVELS
-    return ByteRows(*_compute(x.float(), None, None, False, levels), levels + 1)
+    return _rounded(x, narrow, halves=False)
 
 
 def rows_to_halves(x: Tensor, *, narrow: bool = False) -> ByteRows:
@@ -60,10 +57,7 @@ def rows_to_halves(x: Tensor, *, narrow: bool = False) -> ByteRows:
     Raises:
         ValueError: another shape.
     """
-    if x.dim() != 2:
-        raise ValueError(f"rows must be (N, D): got {tuple(x.shape)}")
-    levels = NARROW_LEVELS if narrow else LEVELS
-    return ByteRows(*_compute(x.float(), None, None, False, levels, halves=True), levels + 1)
+    return _rounded(x, narrow, halves=True)
 
 
 def rectified_to_bytes(
@@ -86,7 +80,14 @@ def rectified_to_bytes(
             f"{tuple(factor.shape)} and {tuple(bias.shape)}"
         )
     levels = NARROW_RECTIFIED_LEVELS if narrow else RECTIFIED_LEVELS
-    return ByteRows(*_compute(x.float(), factor.float(), bias.float(), True, levels), 0)
+    return ByteRows(*_compute(x.float(), factor.float(), bias.float(), True, levels, False), 0)
+
+
+def _rounded(x: Tensor, narrow: bool, halves: bool) -> ByteRows:
+    if x.dim() != 2:
+        raise ValueError(f"rows must be (N, D): got {tuple(x.shape)}")
+    levels = NARROW_LEVELS if narrow else LEVELS
+    return ByteRows(*_compute(x.float(), None, None, False, levels, halves), levels + 1)
 
 
 def _compute(
@@ -95,7 +96,7 @@ def _compute(
     bias: Tensor | None,
     rectify: bool,
     levels: int,
-    halves: bool = False,
+    halves: bool,
 ) -> tuple[Tensor, Tensor]:
     # Not worth a build: torch's own operations take some per cent of the product's time.
     if not torch.compiler.is_compiling() and not library.ready(

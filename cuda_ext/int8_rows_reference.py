@@ -34,4 +34,4 @@ def rows_to_bytes(
 
 def _bytes(steps: Tensor, zero: int) -> Tensor:
     # Through int32: of NaN no byte is defined, and none matters, since its row's step is NaN.
-    return steps.nan_to_num(0.0).add_(zero).to(torch.int32).to(torch.uint8)
+    return steps.nan_to_num_(0.0).add_(zero).to(torch.int32).to(torch.uint8)

@@ -37,8 +37,8 @@ class PackedLinear(nn.Module):
     """As `CastLinear` on a CPU, with the weights in the order that its library reads.
 
     Else the library puts them in that order anew each time, which costs a tenth of a long
-    utterance in bfloat16, and more of a short one; float32 is left to another library, which takes
-    up to a fifth longer on AMD's processors. A frame's result is the same alone and in any batch.
+    utterance in bfloat16, and more of a short one; float32 is left to another library, which took
+    up to a fifth longer on an AMD EPYC. A frame's result is the same alone and in any batch.
 
     Args:
         weight: (outputs, inputs).

@@ -8,9 +8,10 @@ and nothing is known of what follows it.
 import gzip
 import math
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TextIO
 
 import numpy as np
 
@@ -64,14 +65,16 @@ def read_arpa(path: Path, ids: Mapping[str, int], order: int | None = None) -> A
     if order is not None and order < 1:
         raise ValueError(f"order is {order}; it must be 1 or more")
     try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8", newline="\n")
-            if path.suffix == ".gz"
-            else (path.open(encoding="utf-8", newline="\n")) as file
-        ):
+        with _open(path) as file:
             return _read(_Lines(path, file), ids, order)
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as e:
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as e:
         raise ValueError(f"{path} is damaged or no ARPA file: {e}") from e
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="\n")
+    return path.open(encoding="utf-8", newline="\n")
 
 
 class _Lines:

@@ -97,7 +97,7 @@ def test_scores_are_the_files(path: Path):
 
 
 def test_scores_are_kenlms(path: Path):
-    kenlm = pytest.importorskip("kenlm", reason="pip install kenlm")
+    kenlm = pytest.importorskip("kenlm", reason="the rival is not installed")
     # It takes no words in front and no other spaces.
     path.write_text(FILE[FILE.index("\\data") :].replace("-0.5  b  @@c  -0", "-0.5\tb @@c\t-0"))
     theirs = kenlm.Model(str(path))
@@ -185,7 +185,14 @@ def test_other_files_are_named(path: Path, tmp_path: Path):
         read_arpa(path, many)
     with pytest.raises(ValueError, match="order is 0"):
         read_arpa(path, IDS, 0)
-    for name, content in (("a.arpa.gz", b"no gzip"), ("b.arpa", b"\xff\xfe")):
+    packed = gzip.compress(FILE.encode())
+    damaged = packed[:40] + bytes(20) + packed[60:]
+    for name, content in (
+        ("a.arpa.gz", b"no gzip"),
+        ("b.arpa", b"\xff\xfe"),
+        ("c.arpa.gz", packed[:-30]),
+        ("d.arpa.gz", damaged),
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f"{name} is damaged or no ARPA file"):
             read_arpa(tmp_path / name, IDS)
